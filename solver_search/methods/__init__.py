@@ -1,0 +1,1 @@
+"""Search methods; each file is one, and speaks search.Method."""

@@ -1,0 +1,239 @@
+r"""Differentiable Solver Search (Wang et al., ICML 2025, arXiv 2505.21114).
+
+Step sizes (softmax) and a lower-triangular coefficient matrix (diagonal one minus the rest) are
+learned by gradient descent through the student's N model calls, so that its states meet those
+of a 100-step Euler (flow) or DDIM (eps, v) teacher. DssSettings() is the paper; the switches
+beyond it cure weaknesses named in docs/decisions/dss.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..gradient import recomputed
+from ..losses import dss_loss
+from ..parameters import Form, Parameters, Space, to_solver, uniform_parameters
+from ..sample import sample
+from ..search import Run, SearchError
+from ..solver import Solver
+from ..teacher import Trajectory, accurate_teacher, euler_table
+
+# 16-bit models need long steps; a network that oscillates in time needs short ones.
+SPOT_CHECK_STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+SPOT_CHECK_TOLERANCE = 0.05  # the best step agrees to about 2 % in float32 (tiny random SD3)
+
+
+class LossOf(Protocol):
+    """Loss of raw numbers on given starts; targets at the sigmas of `met`, or of the solver."""
+
+    def __call__(self, raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
+        """See the class."""
+        ...
+
+
+@dataclass(frozen=True)
+class DssSettings:
+    """As published by default.
+
+    Args:
+        iterations: optimiser steps.
+        batch: trajectories per iteration.
+        learning_rate: of Lion, constant unless `decay`.
+        teacher_calls: model calls of the Euler/DDIM teacher.
+        seed: order of the trajectories.
+        accurate_teacher: third-order teacher on a dense grid instead of Euler.
+        interpolate: teacher states interpolated at the student's sigmas, not rounded.
+        floor: smallest gap in progress.
+        decay: learning rate falls to 0 by a cosine.
+        average: exponential average of the iterates (0: the raw last iterate).
+        learn_model_sigmas: also learn the sigma told to the model.
+        cap_order: the last two rows use one earlier output when N <= 6, as in the released code.
+        offers: how often the iterate is measured on held-out starts.
+    """
+
+    iterations: int = 400
+    batch: int = 8
+    learning_rate: float = 0.01
+    teacher_calls: int = 100
+    seed: int = 0
+    accurate_teacher: bool = False
+    interpolate: bool = False
+    floor: float = 0.0
+    decay: bool = False
+    average: float = 0.0
+    learn_model_sigmas: bool = False
+    cap_order: bool = True
+    offers: int = 20
+
+
+def beyond_paper(settings: DssSettings) -> DssSettings:
+    """The same search with every cure switched on."""
+    return replace(settings, accurate_teacher=True, teacher_calls=48, interpolate=True,
+                   floor=0.01, decay=True, average=0.95, learn_model_sigmas=True, cap_order=False)
+
+
+class Lion:
+    """Lion (Chen et al. 2023, arXiv 2302.06675, algorithm 2) without weight decay."""
+
+    def __init__(self, tensors: list[Tensor], betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        self.tensors = tensors
+        self.betas = betas
+        self.momenta = [torch.zeros_like(t) for t in tensors]
+
+    @torch.no_grad()
+    def step(self, gradients: list[Tensor], learning_rate: float) -> None:
+        """One update: the sign of the interpolated momentum."""
+        fast, slow = self.betas
+        for x, m, g in zip(self.tensors, self.momenta, gradients, strict=True):
+            x -= learning_rate * torch.sign(fast * m + (1 - fast) * g)
+            m.mul_(slow).add_(g, alpha=1 - slow)
+
+
+def dss(run: Run, settings: DssSettings) -> None:
+    """Search as in the paper; offers its iterates to `run`.
+
+    Raises:
+        SearchError: if the model cannot be differentiated or its gradient is wrong.
+    """
+    space = _space(run, settings)
+    raw = _start(run.problem.steps, settings)
+    teacher = run.trace(_teacher(run, settings))
+    run.offer(to_solver(raw, space), "dss start")
+    mask = _row_mask(run.problem.steps, cap=settings.cap_order)
+    loss_of = _loss(run, teacher, space, mask, settings)
+    order = _batches(run.problem.fit, settings)
+    _spot_check(loss_of, raw, next(order), to_solver(raw, space))
+    _descend(run, raw, space, loss_of, order, mask, settings)
+
+
+def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: Iterator[Tensor],
+             mask: Tensor, settings: DssSettings) -> None:
+    tensors = [t.requires_grad_() for t in raw.tensors()]
+    averaged = [t.detach().clone() for t in tensors]
+    optimiser = Lion(tensors)
+    every = max(1, settings.iterations // settings.offers)
+    for i in range(1, settings.iterations + 1):
+        loss = loss_of(raw, next(order))
+        _check_finite(loss, i)
+        optimiser.step(list(torch.autograd.grad(loss, tensors)), _rate(settings, i))
+        with torch.no_grad():
+            for mean, t in zip(averaged, tensors, strict=True):
+                mean.lerp_(t, 1 - settings.average)
+        if i % every == 0 or i == settings.iterations:
+            solver = to_solver(_masked(raw.with_tensors(averaged), mask), space)
+            run.offer(solver, f"dss {i}/{settings.iterations}")
+
+
+def _loss(run: Run, teacher: Trajectory, space: Space, mask: Tensor,
+          settings: DssSettings) -> LossOf:
+    @torch.enable_grad()
+    def loss(raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
+        """Loss of a batch; targets are taken at the sigmas of `met`, or of the solver itself."""
+        solver = to_solver(_masked(raw, mask), space)
+        states: list[Tensor] = []
+        denoise = recomputed(run.denoise(items))
+        sample(denoise, solver, run.problem.starts[items], states=states)
+        targets = _targets(teacher, met or solver, space, items, settings)
+        return dss_loss(states[1:], targets)
+    return loss
+
+
+def _targets(teacher: Trajectory, solver: Solver, space: Space, items: Tensor,
+             settings: DssSettings) -> list[Tensor]:
+    sigmas = solver.sigmas.detach()[1:]
+    if settings.interpolate:
+        return [teacher.at(float(s))[items] for s in sigmas[:-1]] + [teacher.end[items]]
+    return [teacher.nearest(float(space.clock.progress(s)))[items] for s in sigmas]
+
+
+def _space(run: Run, settings: DssSettings) -> Space:
+    form: Form = "direction" if run.problem.flow else "denoised"
+    clock = run.problem.clock if settings.accurate_teacher else run.problem.time
+    return Space(clock, run.problem.flow, form, settings.floor)
+
+
+def _start(steps: int, settings: DssSettings) -> Parameters:
+    raw = uniform_parameters(steps)
+    if settings.learn_model_sigmas:
+        raw = replace(raw, scales=torch.zeros(steps, dtype=torch.float64))
+    return raw
+
+
+def _teacher(run: Run, settings: DssSettings) -> Solver:
+    problem = run.problem
+    if settings.accurate_teacher:
+        return accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow)
+    progress = torch.linspace(0, 1, settings.teacher_calls + 1, dtype=torch.float64)
+    return euler_table(problem.time.sigma(progress), flow=problem.flow)
+
+
+def _row_mask(steps: int, *, cap: bool) -> Tensor:
+    mask = torch.ones(steps, steps, dtype=torch.float64).tril(-1)
+    if cap and steps <= 6:
+        for n in range(max(steps - 2, 0), steps):
+            mask[n, : max(n - 1, 0)] = 0
+    return mask
+
+
+def _masked(raw: Parameters, mask: Tensor) -> Parameters:
+    return replace(raw, rows=raw.rows * mask)
+
+
+def _rate(settings: DssSettings, iteration: int) -> float:
+    if not settings.decay:
+        return settings.learning_rate
+    angle = torch.tensor(torch.pi * iteration / settings.iterations)
+    return float(settings.learning_rate * (1 + angle.cos()) / 2)
+
+
+def _batches(count: int, settings: DssSettings) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(settings.seed)
+    while True:
+        order = torch.randperm(count, generator=generator)
+        yield from order.split(settings.batch)
+
+
+def _check_finite(loss: Tensor, iteration: int) -> None:
+    if not torch.isfinite(loss.detach()):
+        raise SearchError(f"the loss became NaN at iteration {iteration}; the best solver before "
+                          "it is kept. Lower the learning rate or raise the model's precision.")
+
+
+def _spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:
+    """Compare the gradient with central differences, one random direction per raw tensor.
+
+    Some networks drop part of a gradient without an error (in-place edits, fused kernels).
+    Targets stay where they are, as in the search, where no gradient flows through them.
+    """
+    generator = torch.Generator().manual_seed(1)
+    tensors = [t.detach().clone().requires_grad_() for t in raw.tensors()]
+    gradients = torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
+    for i, gradient in enumerate(gradients):
+        along = [torch.zeros_like(t) for t in tensors]
+        along[i] = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)
+        slope = float((gradient * along[i]).sum())
+        measured = []
+        for step in SPOT_CHECK_STEPS:
+            measured.append(_slope(loss_of, raw, tensors, along, items, met, step))
+            if abs(slope - measured[-1]) <= SPOT_CHECK_TOLERANCE * abs(measured[-1]) + 1e-9:
+                break
+        else:
+            raise SearchError(
+                f"this model's gradient is wrong: along a test direction it says {slope:.4g}, "
+                f"finite differences say {min(measured, key=lambda m: abs(m - slope)):.4g}. Use "
+                "the method 'fit', which needs no gradient.")
+
+
+def _slope(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], along: list[Tensor],
+           items: Tensor, met: Solver, step: float) -> float:
+    """Central difference of the loss along a direction."""
+    ends = []
+    for sign in (1, -1):
+        there = [t.detach() + sign * step * v for t, v in zip(tensors, along, strict=True)]
+        ends.append(float(loss_of(raw.with_tensors(there), items, met).detach()))
+    return (ends[0] - ends[1]) / (2 * step)

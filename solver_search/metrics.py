@@ -1,0 +1,24 @@
+"""Errors of pictures against a reference. Pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def relative_errors(x: Tensor, reference: Tensor) -> Tensor:
+    """(B,) distance of each x to its reference over the references' root mean square norm.
+
+    Args:
+        x: (B, ...) results.
+        reference: (B, ...) converged results of the same starts.
+    """
+    difference = (x - reference).double().flatten(1).norm(dim=1)
+    size = reference.double().flatten(1).norm(dim=1).square().mean().sqrt()
+    return difference / size
+
+
+def mean_and_interval(errors: Tensor) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval (normal approximation)."""
+    spread = errors.std() if len(errors) > 1 else torch.zeros(())
+    return float(errors.mean()), float(1.96 * spread / len(errors) ** 0.5)

@@ -1,0 +1,140 @@
+r"""The one map from raw, unconstrained numbers to a Solver.
+
+    progress gaps = floor + (1 - N * floor) * softmax(raw_steps)          DSS, eq. 13
+    rows[n, j]    = raw_rows[n, j] for j < n,  rows[n, n] = 1 - the rest  DSS, eq. 12
+    free rows:      rows[n, n] += raw_rows[n, n],  start[n] = exp(raw_start[n])
+    model_sigma   = sigma * exp(raw_scales)
+
+Rows act on directions d (as DSS on flow) or on denoised outputs D (as DSS on VP). All zeros in
+raw_rows is Euler = DDIM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .clocks import Clock
+from .forms import denoised_steps, from_denoised_rows, from_weights
+from .solver import Solver, SolverError
+
+Form = Literal["direction", "denoised"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What raw numbers mean.
+
+    Args:
+        clock: map from progress to sigma.
+        flow: see Solver.
+        form: whether rows act on directions or on denoised outputs.
+        floor: smallest gap in progress (0: as DSS published).
+    """
+
+    clock: Clock
+    flow: bool
+    form: Form = "denoised"
+    floor: float = 0.0
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Raw numbers of an N-step solver, float64, any value allowed.
+
+    Args:
+        steps: (N,) logits of the progress gaps.
+        rows: (N, N); the upper triangle is ignored, and the diagonal too unless `start` is set.
+        start: (N,) log factors on the state, or None for consistent rows (denoised form only).
+        scales: (N,) log factors on the sigma told to the model, or None.
+    """
+
+    steps: Tensor
+    rows: Tensor
+    start: Tensor | None = None
+    scales: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """The raw tensors in use."""
+        return [t for t in (self.steps, self.rows, self.start, self.scales) if t is not None]
+
+    def with_tensors(self, tensors: list[Tensor]) -> Parameters:
+        """The same kind of parameters with other values, in the order of tensors()."""
+        steps, rows, *rest = tensors
+        values = iter(rest)
+        start = None if self.start is None else next(values)
+        return Parameters(steps, rows, start, None if self.scales is None else next(values))
+
+
+def uniform_parameters(steps: int) -> Parameters:
+    """Euler with equal progress: the start of DSS. All raw numbers are 0."""
+    zeros = torch.zeros(steps, dtype=torch.float64)
+    return Parameters(zeros, torch.zeros(steps, steps, dtype=torch.float64))
+
+
+def to_solver(raw: Parameters, space: Space) -> Solver:
+    """The solver that raw numbers stand for; differentiable in all of them.
+
+    Raises:
+        SolverError: if numbers grew beyond what a solver may hold, or free rows are asked for
+            in the direction form.
+    """
+    sigmas = _sigmas(raw.steps, space)
+    lower = raw.rows.tril(-1)
+    diagonal = 1 - lower.sum(dim=1)
+    if raw.start is not None:
+        diagonal = diagonal + raw.rows.diagonal()
+    rows = lower + torch.diag(diagonal)
+    scaled = None if raw.scales is None else sigmas[:-1] * raw.scales.exp()
+    if space.form == "denoised":
+        start = None if raw.start is None else raw.start.exp()
+        return from_denoised_rows(sigmas, rows, flow=space.flow, start=start, model_sigmas=scaled)
+    if raw.start is not None:
+        raise SolverError("free rows need the denoised form, found the direction form.")
+    solver = from_weights(sigmas, rows, flow=space.flow)
+    return solver if scaled is None else replace(solver, model_sigmas=scaled)
+
+
+def from_solver(solver: Solver, space: Space, *, free: bool = False,
+                scaled: bool = False) -> Parameters:
+    """Raw numbers whose map is `solver` (denoised form, without a floor): a search's start.
+
+    Args:
+        solver: any solver with strictly falling sigmas that ends at 0.
+        free: make row sums and the state's factor free.
+        scaled: make the sigma told to the model free.
+
+    Raises:
+        SolverError: if the solver repeats a sigma (inner stages): such a table has no steps.
+    """
+    if not (solver.sigmas.diff() < 0).all():
+        raise SolverError("this solver has inner stages (equal sigmas); a search starts from a "
+                          "multistep solver such as dpmpp_2m.")
+    gaps = space.clock.progress(solver.sigmas).diff().clamp_min(1e-9)
+    ratio, rows = denoised_steps(solver)
+    plain = solver.sigmas[1:] / solver.sigmas[:-1]
+    rows = rows / (1 - plain)[:, None]
+    free = free or not solver.consistent
+    zeros = torch.zeros(solver.nfe, dtype=torch.float64)
+    extra = torch.diag(rows.sum(dim=1) - 1)
+    scales = None
+    if solver.model_sigmas is not None:
+        scales = (solver.model_sigmas / solver.sigmas[:-1]).log()
+    elif scaled:
+        scales = zeros.clone()
+    start = None
+    if free:
+        start = zeros.clone()
+        start[:-1] = (ratio[:-1] / plain[:-1]).log()  # the last step forgets the state
+    return Parameters(gaps.log(), rows.tril(-1) + extra, start, scales)
+
+
+def _sigmas(raw_steps: Tensor, space: Space) -> Tensor:
+    count = len(raw_steps)
+    gaps = space.floor + (1 - count * space.floor) * raw_steps.softmax(0)
+    progress = torch.cat([torch.zeros(1, dtype=torch.float64), gaps.cumsum(0)[:-1],
+                          torch.ones(1, dtype=torch.float64)])
+    return space.clock.sigma(progress)

@@ -1,0 +1,66 @@
+"""The one loop that runs any solver: handcrafted, published, searched or a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .solver import Solver
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+Callback = Callable[[int, Tensor, Tensor], None]
+
+
+class DivergedError(RuntimeError):
+    """The picture turned to NaN or infinity while sampling; the message says at which step."""
+
+
+def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | None = None, *,
+           states: list[Tensor] | None = None, check: bool = False) -> Tensor:
+    """Run `solver` from state x to its last sigma.
+
+    Args:
+        denoise: (x, sigma) -> denoised; sigma is a 0-d tensor of x's dtype on x's device.
+        solver: the table; exactly solver.nfe calls are made.
+        x: (B, C, ...) state at solver.sigmas[0], any float dtype and device.
+        callback: called as (row, x, denoised) after each model call.
+        states: receives the N + 1 visited states, first and last included.
+        check: stop at the first model output that is not finite.
+
+    Returns:
+        (B, C, ...) state at solver.sigmas[-1].
+
+    Raises:
+        DivergedError: with `check`, when the model's output is not finite.
+    """
+    plan = solver.plan
+    ratio, rows, sigmas, model_sigmas = (_cast(t, x) for t in (
+        plan.ratio, plan.rows, solver.sigmas,
+        solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas))
+    used = plan.used.tolist()
+    history: dict[int, Tensor] = {}
+    if states is not None:
+        states.append(x)
+    for n in range(solver.nfe):
+        denoised = denoise(x, model_sigmas[n])
+        if check and not torch.isfinite(denoised).all():
+            raise DivergedError(f"The model's output at step {n + 1} of {solver.nfe} is not "
+                                "finite. Try a higher precision for the model or another preset.")
+        if callback is not None:
+            callback(n, x, denoised)
+        history[n] = (x - denoised) / sigmas[n] if plan.direction else denoised
+        x = x if plan.direction else x * ratio[n]
+        for j in range(n + 1):
+            if used[n][j]:
+                x = x + rows[n, j] * history[j]
+        history = {j: h for j, h in history.items() if plan.last_use[j] > n}
+        if states is not None:
+            states.append(x)
+    return x
+
+
+def _cast(values: Tensor, x: Tensor) -> Tensor:
+    """The one cast: float64 tables become the state's dtype before they reach its device."""
+    return values.to(x.dtype).to(x.device)

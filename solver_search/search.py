@@ -1,0 +1,245 @@
+"""What a search is: a problem, a budget, events, and the best solver so far.
+
+A method is a function (problem, run, settings) that offers solvers to the Run. The Run counts
+model calls, measures each offer on held-out starts, keeps the best and stops the method by an
+exception; whatever ends a search, run.best is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .clocks import Clock
+from .metrics import relative_errors
+from .sample import Denoise, sample
+from .solver import Solver
+from .teacher import Trajectory, trace
+
+RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class SearchStopped(Exception):
+    """Ends a search in an orderly way; the message is the reason."""
+
+
+class SearchError(RuntimeError):
+    """A search that cannot go on; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One model under one setting, as a search sees it.
+
+    Args:
+        denoise: (x, sigma, items) -> denoised; items (B,) says which starts the rows of x belong
+            to, so that each start keeps its own prompt. sigma is 0-d or (B,).
+        starts: (S, C, ...) states at sigma_max; the first `fit` are searched on, the others
+            held out.
+        fit: number of starts to fit.
+        flow: see Solver.
+        sigma_max: first sigma of every solver.
+        schedules: name -> (N + 1,) sigmas of the ordinary schedules for this model and N.
+        clock: progress in which steps move; `time` is uniform model time (as DSS).
+        batch: most rows in one model call.
+        difference: finite-difference step that the model's precision allows.
+    """
+
+    denoise: RowDenoise
+    starts: Tensor
+    fit: int
+    flow: bool
+    sigma_max: float
+    schedules: Mapping[str, Tensor]
+    clock: Clock
+    time: Clock
+    batch: int = 64
+    difference: float = 2e-3
+
+    @property
+    def steps(self) -> int:
+        """N, the number of model calls of the wanted solver."""
+        return len(next(iter(self.schedules.values()))) - 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search may spend; a model call is one start through the model once (CFG included)."""
+
+    model_calls: float = float("inf")
+    seconds: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress of a search, for bars, curves and previews."""
+
+    phase: str
+    model_calls: int
+    seconds: float
+    error: float | None = None  # mean relative error of the newest offer on held-out starts
+    best: float | None = None
+    improved: bool = False
+    solver: Solver | None = None
+    picture: Tensor | None = None  # (1, C, ...) the offer's end state of a held-out start
+
+
+@dataclass
+class Run:
+    """Book-keeping of one search: counts, curve, best so far, stop.
+
+    Args:
+        problem: what is searched.
+        budget: when to stop.
+        on_event: told of every offer and phase.
+        stop: asked before every model call; true ends the search.
+        on_call: told the model calls spent, after each.
+    """
+
+    problem: Problem
+    budget: Budget = field(default_factory=Budget)
+    on_event: Callable[[Event], None] = lambda event: None
+    stop: Callable[[], bool] = lambda: False
+    on_call: Callable[[int], None] = lambda calls: None
+    best: Solver | None = None
+    best_error: float = float("inf")
+    best_label: str = ""
+    best_errors: Tensor | None = None
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    model_calls: int = 0
+    reference: Tensor | None = None
+    ended_by: str = ""
+    started: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the search, until now or until it ended."""
+        return (self.ended or time.monotonic()) - self.started
+
+    def call(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        """The problem's denoise in batches, counted.
+
+        Raises:
+            SearchStopped: when the budget is spent or a stop was asked for.
+            SearchError: when the model returns NaN or infinity.
+        """
+        size = self.problem.batch
+        if len(x) > size:
+            sigma = sigma.expand(len(x))
+            parts = [self.call(x[i:i + size], sigma[i:i + size], items[i:i + size])
+                     for i in range(0, len(x), size)]
+            return torch.cat(parts)
+        self._check(len(x))
+        self.model_calls += len(x)
+        denoised = self.problem.denoise(x, sigma, items)
+        self.on_call(self.model_calls)
+        if not torch.isfinite(denoised.detach()).all():
+            raise SearchError(f"the model returned NaN or infinity at sigma "
+                              f"{float(sigma.detach().reshape(-1)[0]):.4g}. The best solver so "
+                              "far is kept. Try a higher precision for the model.")
+        return denoised
+
+    def denoise(self, items: Tensor) -> Denoise:
+        """The counted denoiser of given starts."""
+        return lambda x, sigma: self.call(x, sigma, items)
+
+    def trace(self, teacher: Solver) -> Trajectory:
+        """Teacher trajectories of all starts; its end points become the held-out reference."""
+        self.tell(f"teacher, {teacher.nfe} calls")
+        items = torch.arange(len(self.problem.starts))
+        with torch.no_grad():
+            trajectory = trace(self.denoise(items), teacher, self.problem.starts)
+        self.reference = trajectory.end
+        return trajectory
+
+    def ends(self, solver: Solver, items: Tensor) -> Tensor:
+        """(len(items), C, ...) finished states of a solver on given starts."""
+        with torch.no_grad():
+            return sample(self.denoise(items), solver, self.problem.starts[items])
+
+    def errors(self, solver: Solver, items: Tensor) -> Tensor:
+        """(len(items),) relative errors of a solver on given starts against the teacher."""
+        return relative_errors(self.ends(solver, items), self.reference_of(items))
+
+    def reference_of(self, items: Tensor) -> Tensor:
+        """(len(items), C, ...) the teacher's ends.
+
+        Raises:
+            SearchError: before trace().
+        """
+        if self.reference is None:
+            raise SearchError("no teacher yet: call trace() before measuring errors.")
+        return self.reference[items]
+
+    @property
+    def fitted(self) -> Tensor:
+        """Indices of the starts searched on."""
+        return torch.arange(self.problem.fit)
+
+    @property
+    def held_out(self) -> Tensor:
+        """Indices of the starts kept for choosing."""
+        return torch.arange(self.problem.fit, len(self.problem.starts))
+
+    def offer(self, solver: Solver, label: str) -> float:
+        """Measure a solver on the held-out starts and keep it if it is the best.
+
+        Returns:
+            its mean relative error there.
+        """
+        solver = solver.detach()
+        ends = self.ends(solver, self.held_out)
+        errors = relative_errors(ends, self.reference_of(self.held_out))
+        error = float(errors.mean())
+        improved = error < self.best_error
+        if improved:
+            self.best, self.best_error, self.best_label = solver, error, label
+            self.best_errors = errors
+        self.curve.append((self.model_calls, error))
+        self.on_event(Event(label, self.model_calls, self.seconds, error, self.best_error,
+                            improved, solver, ends[:1]))
+        return error
+
+    def tell(self, phase: str) -> None:
+        """Name what is happening."""
+        best = self.best_error if self.best is not None else None
+        self.on_event(Event(phase, self.model_calls, self.seconds, best=best))
+
+    def _check(self, calls: int) -> None:
+        if self.stop():
+            raise SearchStopped("stopped by the user")
+        if self.model_calls + calls > self.budget.model_calls:
+            raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
+        if self.seconds > self.budget.seconds:
+            raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
+
+
+Method = Callable[[Run], None]
+
+
+def search(method: Method, run: Run) -> Run:
+    """Run a method until it is done or stopped.
+
+    Returns:
+        the run; run.best is the solver, run.ended_by says why it ended. Other exceptions pass
+        through, and run.best still holds the best so far.
+
+    Raises:
+        SearchError: if it ended with no solver at all.
+    """
+    try:
+        method(run)
+        run.ended_by = "finished"
+    except SearchStopped as reason:
+        run.ended_by = str(reason)
+        if run.best is None:
+            raise SearchError(f"the search ended before it had any solver: {reason}. Choose a "
+                              "larger effort or fewer steps.") from reason
+    finally:
+        run.ended = time.monotonic()
+    return run

@@ -1,0 +1,192 @@
+r"""A solver is noise levels plus a lower-triangular table.
+
+Every explicit deterministic sampler that calls the model N times visits N + 1 states
+
+    x[n+1] = start[n] * (sigma[n+1]/sigma[0]) * x[0]
+             + (alpha[n+1] - (sigma[n+1]/sigma[0]) * alpha[0]) * sum_j weights[n, j] * D[j]
+
+with D[j] = denoise(x[j], model_sigma[j]), j <= n, and alpha = 1 for eps and v models
+(x = x0 + sigma * noise) or 1 - sigma for flow models (x = (1 - sigma) * x0 + sigma * noise).
+Rows of a *consistent* solver sum to 1 and start = 1: constant D and pure noise are then exact,
+and the weights do not change when a flow model's shift does. A row is one model call, so Heun's
+or UniPC's inner stages are rows too. Source: non-stationary solvers, Shaul et al. 2024
+(arXiv 2403.01329), written over denoised outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+MAX_ROWS = 1024
+MAX_WEIGHT = 1e4
+ROW_SUM_TOLERANCE = 1e-4  # ComfyUI's deis integrates numerically: its rows sum to 1 within 9e-6
+START_RANGE = (0.1, 10.0)
+
+
+class SolverError(ValueError):
+    """A solver that cannot be: the message says what, expected, found and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solver:
+    """Noise levels and the table of a deterministic sampler.
+
+    Args:
+        sigmas: (N + 1,) noise levels of the visited states, never rising, float64 on the CPU.
+            Equal neighbours are stages of one step. Only the last may be 0.
+        weights: (N, N) lower-triangular, over denoised outputs (see the module's formula).
+        flow: whether the state is (1 - sigma) * x0 + sigma * noise (else x0 + sigma * noise).
+        start: (N,) factors on the start's share of each state, or None for 1: consistent rows.
+        model_sigmas: (N,) noise level handed to the model in each call, or None for sigmas[:-1].
+            Convention: D = denoise(x, model_sigma); state and table keep the true sigma.
+
+    Raises:
+        SolverError: wrong shapes, not finite, out of order, rows that do not sum to 1.
+    """
+
+    sigmas: Tensor
+    weights: Tensor
+    flow: bool
+    start: Tensor | None = None
+    model_sigmas: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("sigmas", "weights", "start", "model_sigmas"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _double(name, value))
+        _check_shapes(self)
+        _check_sigmas(self.sigmas.detach(), self.flow)
+        _check_weights(self)
+
+    @property
+    def nfe(self) -> int:
+        """Model calls of one run; a call with CFG counts one."""
+        return self.weights.shape[0]
+
+    @property
+    def consistent(self) -> bool:
+        """Whether rows sum to 1, so that the table may move to another shift or range."""
+        return self.start is None
+
+    @property
+    def order(self) -> int:
+        """Most model outputs that one step combines: 1 for Euler, 2 for DPM++ 2M."""
+        return int(self.plan.used.sum(dim=1).max())
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The cheapest step-by-step form of the table: fewest kept outputs."""
+        from .forms import cheapest_plan
+
+        return cheapest_plan(self)
+
+    def detach(self) -> Solver:
+        """The same numbers, free of any autograd graph."""
+        return Solver(
+            self.sigmas.detach().clone(),
+            self.weights.detach().clone(),
+            self.flow,
+            None if self.start is None else self.start.detach().clone(),
+            None if self.model_sigmas is None else self.model_sigmas.detach().clone(),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table ready for the loop: x' = ratio[n] * x + sum_j rows[n, j] * history[j].
+
+    Args:
+        ratio: (N,) factor on the current state.
+        rows: (N, N) factors on kept outputs; exact zeros are never touched.
+        direction: history holds d = (x - D) / sigma if true, else D.
+    """
+
+    ratio: Tensor
+    rows: Tensor
+    direction: bool
+
+    @cached_property
+    def used(self) -> Tensor:
+        """(N, N) which outputs a row reads; all earlier ones while the table is learned."""
+        learned = self.rows.requires_grad
+        return (torch.ones_like(self.rows).tril() if learned else self.rows) != 0
+
+    @cached_property
+    def last_use(self) -> list[int]:
+        """For each output, the last row that reads it (-1: none)."""
+        used = self.used
+        return [int(column.nonzero().max()) if column.any() else -1 for column in used.T]
+
+    @property
+    def kept(self) -> int:
+        """Most outputs alive at once."""
+        return max(sum(last >= n for last in self.last_use[: n + 1])
+                   for n in range(len(self.last_use)))
+
+
+def _double(name: str, value: Tensor) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise SolverError(f"{name} must be a tensor of numbers, found {type(value).__name__}.")
+    value = value.to("cpu", torch.float64)
+    if not torch.isfinite(value.detach()).all():
+        raise SolverError(f"{name} holds NaN or infinity; every entry must be finite. "
+                          "The file or the search that made it is broken: make it again.")
+    return value
+
+
+def _check_shapes(solver: Solver) -> None:
+    n = solver.sigmas.numel() - 1
+    if solver.sigmas.ndim != 1 or not 1 <= n <= MAX_ROWS:
+        raise SolverError(f"sigmas must be a list of 2 to {MAX_ROWS + 1} numbers, found shape "
+                          f"{tuple(solver.sigmas.shape)}.")
+    expected = {"weights": (n, n), "start": (n,), "model_sigmas": (n,)}
+    for name, shape in expected.items():
+        value = getattr(solver, name)
+        if value is not None and tuple(value.shape) != shape:
+            raise SolverError(f"{name} must have shape {shape} to go with {n + 1} sigmas, "
+                              f"found {tuple(value.shape)}.")
+
+
+def _check_sigmas(sigmas: Tensor, flow: bool) -> None:
+    if (sigmas[:-1] <= 0).any() or sigmas[-1] < 0:
+        raise SolverError("sigmas must be positive (the last may be 0), found "
+                          f"{_numbers(sigmas)}.")
+    if (sigmas[1:] > sigmas[:-1]).any():
+        raise SolverError(f"sigmas must never rise, found {_numbers(sigmas)}.")
+    if flow and sigmas[0] > 1:
+        raise SolverError(f"sigmas of a flow model end at 1, found {float(sigmas[0]):.6g}. "
+                          "This table is perhaps for an eps or v model.")
+
+
+def _check_weights(solver: Solver) -> None:
+    weights = solver.weights.detach()
+    if weights.triu(1).any():
+        raise SolverError("weights must be lower-triangular: a step can only use outputs that "
+                          "are already there.")
+    if weights.abs().max() > MAX_WEIGHT:
+        raise SolverError(f"weights must stay within {MAX_WEIGHT:g} in size, found "
+                          f"{float(weights.abs().max()):.6g}.")
+    if solver.start is None:
+        _check_row_sums(weights)
+    elif not ((solver.start >= START_RANGE[0]) & (solver.start <= START_RANGE[1])).all():
+        raise SolverError(f"start must lie in {START_RANGE}, found {_numbers(solver.start)}.")
+    if solver.model_sigmas is not None and (solver.model_sigmas <= 0).any():
+        raise SolverError(f"model_sigmas must be positive, found {_numbers(solver.model_sigmas)}.")
+
+
+def _check_row_sums(weights: Tensor) -> None:
+    off = (weights.sum(dim=1) - 1).abs()
+    if off.max() > ROW_SUM_TOLERANCE:
+        row = int(off.argmax())
+        raise SolverError(f"each row of weights must sum to 1 within {ROW_SUM_TOLERANCE:g}, row "
+                          f"{row} sums to {float(weights[row].sum()):.6g}.")
+
+
+def _numbers(values: Tensor) -> str:
+    shown = [f"{float(v):.5g}" for v in values[:12]]
+    return "[" + ", ".join(shown) + (", ...]" if values.numel() > 12 else "]")

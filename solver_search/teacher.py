@@ -1,0 +1,93 @@
+"""Reference trajectories of the model's own ODE, and their states at any sigma."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .forms import from_weights
+from .sample import Denoise, sample
+from .solver import Solver
+from .tableaus import TABLEAUS
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """States of one or more starts along a fine solver.
+
+    Args:
+        sigmas: (L + 1,) falling to 0.
+        states: (L + 1, B, C, ...) visited states, x's dtype.
+        directions: (L, B, C, ...) d = (x - D) / sigma at all but the last.
+    """
+
+    sigmas: Tensor
+    states: Tensor
+    directions: Tensor
+
+    @property
+    def end(self) -> Tensor:
+        """(B, C, ...) the finished picture."""
+        return self.states[-1]
+
+    def at(self, sigma: float) -> Tensor:
+        """State at any sigma by cubic Hermite interpolation (d is the exact slope)."""
+        i = self._interval(sigma)
+        s0, s1 = float(self.sigmas[i]), float(self.sigmas[i + 1])
+        h, t = s1 - s0, (sigma - s0) / (s1 - s0)
+        x0, x1, d0 = self.states[i], self.states[i + 1], self.directions[i]
+        d1 = self.directions[i + 1] if s1 > 0 else 2 * (x1 - x0) / h - d0
+        return ((1 + 2 * t) * (1 - t) ** 2 * x0 + t * (1 - t) ** 2 * h * d0
+                + t * t * (3 - 2 * t) * x1 + t * t * (t - 1) * h * d1)
+
+    def nearest(self, progress: float) -> Tensor:
+        """State whose index is nearest to `progress` of the way, as DSS matches its teacher."""
+        return self.states[round(progress * (len(self.sigmas) - 1))]
+
+    def _interval(self, sigma: float) -> int:
+        above = int((self.sigmas > sigma).sum())
+        return min(max(above - 1, 0), len(self.sigmas) - 2)
+
+
+def euler_table(sigmas: Tensor, *, flow: bool) -> Solver:
+    """Euler = DDIM on the given sigmas: the teacher of DSS."""
+    return from_weights(sigmas, torch.eye(len(sigmas) - 1, dtype=torch.float64), flow=flow)
+
+
+def trace(denoise: Denoise, solver: Solver, x: Tensor) -> Trajectory:
+    """Run a teacher solver and keep what it visits.
+
+    Args:
+        denoise: see sample().
+        solver: one row per distinct sigma.
+        x: (B, C, ...) starts.
+    """
+    states: list[Tensor] = []
+    directions: list[Tensor] = []
+
+    def keep(row: int, state: Tensor, denoised: Tensor) -> None:
+        directions.append((state - denoised) / float(solver.sigmas[row]))
+
+    sample(denoise, solver, x, keep, states=states, check=True)
+    return Trajectory(solver.sigmas, torch.stack(states), torch.stack(directions))
+
+
+def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:
+    """Third-order multistep solver on a dense grid: the converged reference of searches."""
+    return TABLEAUS["deis"](fine_sigmas(calls, sigma_max, flow=flow), flow=flow)
+
+
+def fine_sigmas(calls: int, sigma_max: float, *, flow: bool) -> Tensor:
+    """(calls + 1,) noise levels dense where pictures form: a teacher's grid.
+
+    Flow: sin(pi u / 2)^1.5, dense at both ends; eps and v: rho = 7 (Karras et al. 2022, eq. 5)
+    down to 0.01, then 0.
+    """
+    u = torch.linspace(1, 0, calls + 1, dtype=torch.float64)
+    if flow:
+        return sigma_max * torch.sin(torch.pi * u / 2) ** 1.5
+    low, high = 0.01 ** (1 / 7), sigma_max ** (1 / 7)
+    ramp = torch.linspace(0, 1, calls, dtype=torch.float64)
+    return torch.cat([(high + ramp * (low - high)) ** 7, torch.zeros(1, dtype=torch.float64)])

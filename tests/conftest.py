@@ -1,0 +1,38 @@
+"""ComfyUI for the tests that compare with it: `comfy` is its package, imported for the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def comfyui_path() -> Path | None:
+    """Where ComfyUI is: COMFYUI_PATH, else .comfyui in this repository or a folder inside it."""
+    named = os.environ.get("COMFYUI_PATH")
+    base = Path(named) if named else ROOT / ".comfyui"
+    inside = sorted(p for p in base.iterdir() if p.is_dir()) if base.is_dir() else []
+    found = [p for p in (base, *inside)
+             if (p / "main.py").is_file() and (p / "comfy").is_dir()]
+    if named and not found:
+        raise FileNotFoundError(f"COMFYUI_PATH={named} holds no main.py beside a comfy folder.")
+    return found[0] if found else None
+
+
+@pytest.fixture(scope="session")
+def comfy() -> ModuleType:
+    path = comfyui_path()
+    if path is None:
+        pytest.skip("ComfyUI not found: set COMFYUI_PATH or put it in .comfyui")
+    sys.path.insert(0, str(path))
+    importlib.import_module("comfy.cli_args").args.cpu = True  # before anything else of comfy
+    for name in ("model_base", "model_patcher", "samplers", "k_diffusion.deis",
+                 "extra_samplers.uni_pc"):
+        importlib.import_module(f"comfy.{name}")
+    return importlib.import_module("comfy")
