@@ -1,0 +1,95 @@
+"""The preset file, version 1: a solver's float64 tables and flat text metadata.
+
+`.safetensors` runs no code on loading, keeps every bit, and ComfyUI opens a `workflow` found in
+its metadata when the file is dropped onto the canvas. FORMAT.md specifies the bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..solver_search.solver import Solver, SolverError
+from .container import load_object, pack, unpack
+from .preset import TENSORS, Preset, PresetError, PresetInfo, kinds, tensors
+
+FORMAT = "solver-search-preset"
+VERSION = 1
+FLOW = {"true": True, "false": False}
+
+
+def dump(preset: Preset, workflow: str | None = None) -> bytes:
+    """File bytes; equal input gives equal bytes.
+
+    Args:
+        preset: what to write.
+        workflow: JSON object of a ComfyUI graph, opened when the file is dropped onto ComfyUI.
+
+    Raises:
+        PresetError: a workflow that is no JSON object or too large for the header.
+    """
+    metadata = {"format": FORMAT, "version": str(VERSION), "id": preset.id,
+                "flow": str(preset.solver.flow).lower(), **_write_info(preset.info)}
+    if workflow is not None:
+        load_object(workflow, "workflow")
+        metadata["workflow"] = workflow
+    return pack(metadata, tensors(preset.solver))
+
+
+def parse(data: bytes) -> Preset:
+    """Preset from a file's bytes, every one of them checked.
+
+    Raises:
+        PresetError: with a sentence for each way in which the bytes are not a sound preset.
+    """
+    metadata, arrays = unpack(data, TENSORS)
+    _check_version(metadata)
+    preset = Preset(_solver(metadata, arrays), _read_info(metadata))
+    if metadata.get("id") != preset.id:
+        raise PresetError(f"id must be {preset.id} for these numbers, found "
+                          f"{metadata.get('id', '')[:40]!r}: the file was altered after it was "
+                          "made. Fetch it again from its author.")
+    if "workflow" in metadata:
+        load_object(metadata["workflow"], "workflow")
+    return preset
+
+
+def _check_version(metadata: dict[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise PresetError(f"This is not a solver preset: format must be {FORMAT}, found "
+                          f"{metadata.get('format', '')[:40]!r}. It is perhaps a model.")
+    version = metadata.get("version", "")
+    if re.fullmatch("[1-9][0-9]{0,5}", version) and int(version) > VERSION:
+        raise PresetError(f"This preset has version {version}, newer than the version {VERSION} "
+                          "known here. Update Solver Search.")
+    if version != str(VERSION):
+        raise PresetError(f"version must be {VERSION}, found {version[:40]!r}.")
+
+
+def _solver(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Solver:
+    flow = metadata.get("flow", "")
+    if flow not in FLOW:
+        raise PresetError(f"flow must be true or false, found {flow[:40]!r}.")
+    for name in ("sigmas", "weights"):
+        if name not in arrays:
+            raise PresetError(f"A preset must hold sigmas and weights, found no {name}.")
+    try:
+        return Solver(flow=FLOW[flow], **{k: torch.from_numpy(v) for k, v in arrays.items()})
+    except SolverError as error:
+        raise PresetError(str(error)) from error
+
+
+def _write_info(info: PresetInfo) -> dict[str, str]:
+    values = {name: (kind, getattr(info, name)) for name, kind in kinds().items()}
+    return {name: kind.write(value) for name, (kind, value) in values.items()
+            if value != kind.unknown}
+
+
+def _read_info(metadata: dict[str, str]) -> PresetInfo:
+    values: dict[str, Any] = {
+        name: kind.read(name, metadata[name]) if name in metadata else kind.unknown
+        for name, kind in kinds().items()}
+    return PresetInfo(**values)

@@ -1,0 +1,179 @@
+"""What a preset is: a solver, and what its author says about it.
+
+The numbers decide the `id`; the words around them do not. Everything in `PresetInfo` is the
+author's report: nothing in it is proof, and only `solver` changes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
+from typing import Annotated, get_type_hints
+
+import numpy as np
+
+from ..solver_search.solver import Solver
+from .fields import Choice, Count, Date, FileName, Kind, Number, PresetError, Text
+
+TENSORS = ("model_sigmas", "sigmas", "start", "weights")  # sorted: also their order in the file
+MAX_STEPS = 64
+SIGMA_RANGE = (1e-6, 1e5)  # widest known: zero terminal SNR at 4518; the last may also be 0
+ERROR = Number(0, 1e9)
+
+
+@dataclass(frozen=True)
+class PresetInfo:
+    """What the author says. "", 0 or None mean unknown.
+
+    Raises:
+        PresetError: a wrong type, text that is too long or not plain, a number out of range.
+    """
+
+    name: Annotated[str, Text(80)]
+    prediction: Annotated[str, Choice(8, options=("eps", "v", "flow"))]
+    author: Annotated[str, Text(80)] = ""
+    created: Annotated[str, Date(10)] = ""
+    licence: Annotated[str, Text(40)] = "CC0-1.0"
+    notes: Annotated[str, Text(4000, lines=True)] = ""
+    # The model it was searched on.
+    family: Annotated[str, Text(80)] = ""  # ComfyUI's class: SD15, SDXL, SD3, Flux ...
+    model_name: Annotated[str, FileName(255)] = ""
+    latent_channels: Annotated[int, Count(4096)] = 0
+    # Flow models only: the factor on sigma / (1 - sigma), so 3.16 for a Flux setting of 1.15.
+    shift: Annotated[float | None, Number(1e-3, 1e3)] = None
+    sigma_min: Annotated[float | None, Number(0, 1e6)] = None  # of the model, not of the solver
+    sigma_max: Annotated[float | None, Number(0, 1e6)] = None
+    # The setting it was searched at; sizes are of the latent.
+    guidance: Annotated[float | None, Number(0, 1e3)] = None
+    width: Annotated[int, Count(10**6)] = 0
+    height: Annotated[int, Count(10**6)] = 0
+    frames: Annotated[int, Count(10**6)] = 0
+    # How it was searched.
+    method: Annotated[str, Text(80)] = ""
+    teacher: Annotated[str, Text(200)] = ""  # such as "res_multistep 48 calls"
+    trajectories: Annotated[int, Count(10**12)] = 0
+    model_calls: Annotated[int, Count(10**12)] = 0  # spent by the search, not by the solver
+    seconds: Annotated[float | None, Number(0, 1e9)] = None
+    seed: Annotated[int | None, Count(2**64 - 1, unknown=None)] = None
+    # What was measured on seeds the search never saw: mean relative error, and the half width
+    # of its 95 % interval.
+    error: Annotated[float | None, ERROR] = None
+    error_interval: Annotated[float | None, ERROR] = None
+    baseline: Annotated[str, Text(200)] = ""  # best ordinary sampler/scheduler/shift
+    baseline_error: Annotated[float | None, ERROR] = None
+    baseline_interval: Annotated[float | None, ERROR] = None
+    held_out_seeds: Annotated[int, Count(10**12)] = 0
+    reference: Annotated[str, Text(200)] = ""  # what the error is measured against
+    tool_version: Annotated[str, Text(40)] = ""
+    torch_version: Annotated[str, Text(40)] = ""
+
+    def __post_init__(self) -> None:
+        for name, kind in kinds().items():
+            value = getattr(self, name)
+            if value is not None or kind.unknown is not None:
+                object.__setattr__(self, name, kind.check(name, value))
+        if not self.name.strip():
+            raise PresetError("name must not be empty. Give the preset a name.")
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """Field name -> its kind, in the order of declaration."""
+    hints = get_type_hints(PresetInfo, include_extras=True)
+    return {field.name: hints[field.name].__metadata__[0] for field in fields(PresetInfo)}
+
+
+@dataclass(frozen=True, eq=False)
+class Preset:
+    """A solver and what is said about it.
+
+    Raises:
+        PresetError: steps outside 1 to 64, sigmas outside any model's range, or an info that
+            contradicts the solver (prediction, shift).
+    """
+
+    solver: Solver
+    info: PresetInfo
+
+    def __post_init__(self) -> None:
+        _check_range(self.solver)
+        _check_prediction(self.solver.flow, self.info)
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits that name these numbers.
+
+        The first 16 of sha256 over `flow=1` or `flow=0` and a line feed, then for each tensor
+        present, in alphabetical order: its name, a space, its shape joined by `x`, a line feed,
+        its entries row by row as little-endian float64.
+        """
+        digest = hashlib.sha256(b"flow=1\n" if self.solver.flow else b"flow=0\n")
+        for name, values in tensors(self.solver).items():
+            digest.update(f"{name} {'x'.join(map(str, values.shape))}\n".encode())
+            digest.update(values.tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def promise(self) -> str:
+        """What the author measured, in one sentence."""
+        return promise(self.info, calls=self.solver.nfe)
+
+
+def tensors(solver: Solver) -> dict[str, np.ndarray]:
+    """The solver's numbers by name, in the file's order, as little-endian float64."""
+    present = {name: getattr(solver, name) for name in TENSORS}
+    return {name: np.ascontiguousarray(value.detach().numpy().astype("<f8"))
+            for name, value in present.items() if value is not None}
+
+
+def promise(info: PresetInfo, *, calls: int = 0) -> str:
+    """One honest sentence for artists.
+
+    Args:
+        info: what the author says.
+        calls: model calls of the solver; 0 leaves them out.
+    """
+    if info.error is None:
+        return "Not measured on this model."
+    at = f" at {calls} model call{'s' if calls > 1 else ''}" if calls else ""
+    seeds = f" on {info.held_out_seeds} unseen seeds" if info.held_out_seeds else ""
+    if info.baseline_error is None:
+        return (f"Error {info.error:.3g}{at}, measured{seeds} by the author; not compared with "
+                "built-in samplers.")
+    named = f" ({info.baseline})" if info.baseline else ""
+    return (f"Error {info.error:.3g} against {info.baseline_error:.3g} for the best built-in"
+            f"{named}{at}, measured{seeds} by the author{_verdict(info)}.")
+
+
+def _verdict(info: PresetInfo) -> str:
+    gain = (info.baseline_error or 0.0) - (info.error or 0.0)
+    if abs(gain) < (info.error_interval or 0.0) + (info.baseline_interval or 0.0):
+        return "; the two are too close to call"
+    return "; the built-in is better" if gain < 0 else ""
+
+
+def _check_range(solver: Solver) -> None:
+    if not 1 <= solver.nfe <= MAX_STEPS:
+        raise PresetError(f"A preset must have 1 to {MAX_STEPS} model calls, found "
+                          f"{solver.nfe}.")
+    called = [solver.sigmas[:-1], solver.sigmas[-1:][solver.sigmas[-1:] != 0]]
+    called += [] if solver.model_sigmas is None else [solver.model_sigmas]
+    low, high = SIGMA_RANGE
+    for values in called:
+        if ((values < low) | (values > high)).any():
+            raise PresetError(f"sigmas and model_sigmas must lie in {low:g} to {high:g} (the "
+                              "last sigma may be 0): no model has others.")
+
+
+def _check_prediction(flow: bool, info: PresetInfo) -> None:
+    if flow != (info.prediction == "flow"):
+        kind = "a flow" if flow else "an eps or v"
+        raise PresetError(f"prediction must agree with the solver, which is for {kind} model, "
+                          f"found {info.prediction}.")
+    if flow and info.shift is None:
+        raise PresetError("shift must be given for a flow model: without it nobody can tell "
+                          "where the sigmas hold. Write 1 if the model has none.")
+    if not flow and info.shift is not None:
+        raise PresetError(f"shift belongs to flow models, found {info.shift:g} with prediction "
+                          f"{info.prediction}. Leave it out.")
