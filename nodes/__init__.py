@@ -1,0 +1,27 @@
+"""The nodes: each reads widgets, calls one function of the engine, and wraps the result."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .comfy_bridge.folders import register_folders
+from .compare import CompareSolvers
+from .preset_nodes import LoadSolverPreset, SaveSolverPreset
+from .search import SearchSolver
+from .use import SolverSampler, UseSolver
+
+NODES: list[type[io.ComfyNode]] = [
+    SearchSolver, LoadSolverPreset, SolverSampler, UseSolver, SaveSolverPreset, CompareSolvers,
+]
+
+
+class SolverSearchExtension(ComfyExtension):
+    """Registers the nodes and the preset folders."""
+
+    async def on_load(self) -> None:
+        """Tell ComfyUI where presets live."""
+        register_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """All nodes."""
+        return NODES

@@ -1,0 +1,153 @@
+"""What a solver must know of the loaded model."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import comfy.model_sampling as sampling
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ...solver_search.clocks import Clock, arcsinh_clock, flow_clock, time_clock
+
+MODEL_SAMPLING = "model_sampling"
+
+
+class UnsuitableModelError(ValueError):
+    """This model cannot be sampled by a table of sigmas; the message says why."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Identity and noise range of a loaded model.
+
+    Args:
+        family: ComfyUI's name of the architecture ("SD15", "SD3", ...).
+        prediction: "eps", "v" or "flow".
+        shift: a flow model's time shift as the factor on sigma / (1 - sigma), else None.
+        sigma_min, sigma_max: noise range.
+        latent_channels: of the latent format.
+        file_name: name of the checkpoint file, "" if the loader does not say.
+        dtype: the network computes in; weights may be stored in fewer bits.
+    """
+
+    family: str
+    prediction: str
+    shift: float | None
+    sigma_min: float
+    sigma_max: float
+    latent_channels: int
+    file_name: str
+    dtype: torch.dtype
+
+    @property
+    def flow(self) -> bool:
+        """Whether states are (1 - sigma) * x0 + sigma * noise."""
+        return self.prediction == "flow"
+
+
+def facts(model: ModelPatcher) -> ModelFacts:
+    """Read the facts of a MODEL, patches such as ModelSamplingSD3 included.
+
+    Raises:
+        UnsuitableModelError: for models whose states follow no noise level (image-to-image).
+    """
+    ms = model.get_model_object(MODEL_SAMPLING)
+    return ModelFacts(
+        family=type(model.model.model_config).__name__,
+        prediction=prediction(ms),
+        shift=flow_shift(ms),
+        sigma_min=float(ms.sigma_min),
+        sigma_max=float(ms.sigma_max),
+        latent_channels=model.get_model_object("latent_format").latent_channels,
+        file_name=_file_name(model),
+        dtype=_compute_dtype(model),
+    )
+
+
+def prediction(ms: nn.Module) -> str:
+    """Prediction type of a model_sampling object."""
+    if isinstance(ms, (sampling.IMG_TO_IMG, sampling.IMG_TO_IMG_FLOW)):
+        raise UnsuitableModelError("This model turns one picture into another in its own way and "
+                                   "has no noise levels to place; use its own sampler.")
+    if isinstance(ms, sampling.CONST):
+        return "flow"
+    return "v" if isinstance(ms, sampling.V_PREDICTION) else "eps"
+
+
+def flow_shift(ms: nn.Module) -> float | None:
+    """Shift of a flow model as a factor on sigma / (1 - sigma); None for eps and v models."""
+    if not isinstance(ms, sampling.CONST):
+        return None
+    shift = float(getattr(ms, "shift", 1.0))
+    return math.exp(shift) if isinstance(ms, sampling.ModelSamplingFlux) else shift
+
+
+def with_shift(ms: nn.Module, shift: float) -> nn.Module:
+    """A copy of a flow model's sampling at another shift, for schedules."""
+    moved = copy.deepcopy(ms)
+    if isinstance(ms, sampling.ModelSamplingFlux):
+        moved.set_parameters(shift=math.log(shift))
+    else:
+        moved.set_parameters(shift=shift, multiplier=getattr(ms, "multiplier", 1000))
+    return moved
+
+
+def clocks(ms: nn.Module) -> tuple[Clock, Clock]:
+    """The clock a search moves steps in, and uniform model time (as DSS)."""
+    if isinstance(ms, sampling.CONST):
+        return flow_clock(), flow_clock()
+    smooth = arcsinh_clock(float(ms.sigma_max))
+    return smooth, time_clock(ms.sigmas) if hasattr(ms, "sigmas") else smooth
+
+
+def is_discrete(ms: nn.Module) -> bool:
+    """Whether the model's time is an integer found by rounding sigma."""
+    return type(ms).timestep is sampling.ModelSamplingDiscrete.timestep
+
+
+def smooth_time(ms: nn.Module) -> nn.Module:
+    """The same sampling with model time interpolated instead of rounded to an integer.
+
+    Searches need it: a rounded time has no gradient and makes the error a staircase.
+    """
+    smooth = copy.copy(ms)
+    smooth.__class__ = type(type(ms).__name__, (_SmoothTime, type(ms)), {})
+    return smooth
+
+
+class _SmoothTime:
+    log_sigmas: Tensor
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        logs = self.log_sigmas.to(sigma.device)
+        wanted = sigma.log().reshape(-1)
+        high = torch.searchsorted(logs, wanted.detach()).clamp(1, len(logs) - 1)
+        low = logs[high - 1]
+        place = high - 1 + (wanted - low) / (logs[high] - low)
+        return place.clamp(0, len(logs) - 1).view(sigma.shape)
+
+
+def _compute_dtype(model: ModelPatcher) -> torch.dtype:
+    cast = getattr(model.model, "manual_cast_dtype", None)
+    return cast if cast is not None else model.model_dtype()
+
+
+def _file_name(model: ModelPatcher) -> str:
+    """The checkpoint's file name where ComfyUI's loader remembers it."""
+    loader = getattr(model, "cached_patcher_init", None)
+    for part in _flat(loader):
+        if isinstance(part, str) and part.endswith((".safetensors", ".ckpt", ".gguf", ".sft")):
+            return part.replace("\\", "/").rsplit("/", 1)[-1]
+    return ""
+
+
+def _flat(value: object) -> list[object]:
+    if isinstance(value, (list, tuple)):
+        return [leaf for part in value for leaf in _flat(part)]
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in _flat(part)]
+    return [value]

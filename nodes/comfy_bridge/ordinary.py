@@ -1,0 +1,209 @@
+"""ComfyUI's own samplers and schedulers: the opponents a solver is measured against."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.model_sampling
+import comfy.samplers
+import torch
+from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler
+from comfy_extras.nodes_gits import GITSScheduler
+from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
+from torch import Tensor, nn
+
+from .model import flow_shift, with_shift
+from .session import Session
+
+log = logging.getLogger("solver-search")
+SHIFTS = (1.0, 3.0)
+POPULAR_SAMPLERS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc_bh2", "deis", "ipndm_v")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An ordinary choice: sampler, schedule (name, with its shift on flow models), sigmas."""
+
+    sampler: str
+    scheduler: str
+    sigmas: Tensor
+
+    @property
+    def label(self) -> str:
+        """As people write it: dpmpp_2m/karras."""
+        return f"{self.sampler}/{self.scheduler}"
+
+
+def schedules(ms: nn.Module, steps: int, sampler: str = "euler") -> dict[str, Tensor]:
+    """Every schedule of ComfyUI that has exactly `steps` falling steps on this model.
+
+    Flow models get each one at shift 1, 3 and their own. Learned lists (Align Your Steps, GITS,
+    Optimal Steps) are included where they belong. `sampler` matters as in KSampler: for some
+    samplers it drops the last sigma but one.
+    """
+    found = {}
+    for suffix, moved in _shifted(ms).items():
+        for name in comfy.samplers.SCHEDULER_NAMES:
+            found[name + suffix] = _ksampler_sigmas(moved, name, steps, sampler)
+    found.update(_learned(ms, steps))
+    return {name: sigmas for name, sigmas in found.items() if _usable(sigmas, ms, steps)}
+
+
+def _shifted(ms: nn.Module) -> dict[str, nn.Module]:
+    own = flow_shift(ms)
+    if own is None:
+        return {"": ms}
+    return {f"@{shift:.4g}": with_shift(ms, shift) for shift in sorted({*SHIFTS, own})}
+
+
+def _ksampler_sigmas(ms: nn.Module, scheduler: str, steps: int, sampler: str) -> Tensor:
+    """What the KSampler node would use."""
+    drop = sampler in comfy.samplers.KSampler.DISCARD_PENULTIMATE_SIGMA_SAMPLERS
+    try:
+        sigmas = comfy.samplers.calculate_sigmas(ms, scheduler, steps + drop).double().cpu()
+    except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as error:
+        log.debug("schedule %s does not exist for %d steps: %s", scheduler, steps, error)
+        return torch.zeros(0)
+    return torch.cat([sigmas[:-2], sigmas[-1:]]) if drop else sigmas
+
+
+def _learned(ms: nn.Module, steps: int) -> dict[str, Tensor]:
+    if flow_shift(ms) is not None:
+        lists = {f"optimal_steps_{kind}": (OptimalStepsScheduler, kind)
+                 for kind in ("FLUX", "Wan", "Chroma")}
+    else:
+        lists = {f"ays_{kind}": (AlignYourStepsScheduler, kind) for kind in ("SD1", "SDXL")}
+        lists |= {f"gits_{coeff}": (GITSScheduler, coeff) for coeff in (1.0, 1.2, 1.4)}
+    return {name: node.execute(kind, steps, 1.0).args[0].double()
+            for name, (node, kind) in lists.items()}
+
+
+def _usable(sigmas: Tensor, ms: nn.Module, steps: int) -> bool:
+    top = float(ms.sigma_max)
+    if len(sigmas) != steps + 1 or not (sigmas.diff() < 0).all() or sigmas[-1] != 0:
+        return False
+    if sigmas[0] > top * 1.0001:
+        return False
+    return True
+
+
+@functools.cache
+def deterministic_samplers() -> tuple[str, ...]:
+    """Built-in samplers whose result depends on nothing but the model, found by trying.
+
+    Left out: stochastic ones, adaptive ones (no fixed number of calls), and cfg_pp variants,
+    which change the guidance and so solve another equation.
+    """
+    return tuple(name for name in comfy.samplers.SAMPLER_NAMES if _is_deterministic(name))
+
+
+def calls_for(sampler: str, sigmas: Tensor) -> int:
+    """Model calls a built-in sampler makes on these sigmas, counted with a null model."""
+    counter = _NullModel()
+    run_builtin(sampler, counter, torch.ones(1, 1, 2, 2), sigmas.float().clone(), {})
+    return counter.calls
+
+
+def steps_for_calls(sampler: str, calls: int) -> int:
+    """Most steps of a sampler that cost at most `calls` model calls."""
+    ladder = [torch.linspace(1, 0, steps + 1) for steps in range(1, calls + 1)]
+    fitting = [len(s) - 1 for s in ladder if calls_for(sampler, s) <= calls]
+    return max(fitting, default=0)
+
+
+def settings(ms: nn.Module, calls: int, samplers: Iterable[str]) -> list[Setting]:
+    """Every sampler and schedule that costs at most `calls` model calls."""
+    found = []
+    for sampler in samplers:
+        steps = steps_for_calls(sampler, calls)
+        if steps:
+            found += [Setting(sampler, name, sigmas)
+                      for name, sigmas in schedules(ms, steps, sampler).items()]
+    return found
+
+
+def run_setting(session: Session, setting: Setting, starts: Tensor, items: Tensor) -> Tensor:
+    """End states of an ordinary setting from states at sigma_max, by ComfyUI's own function.
+
+    As in a KSampler, uni_pc moves the last sigma to 0.001, and on flow models ComfyUI then
+    divides by 1 - 0.001.
+
+    Raises:
+        whatever ComfyUI's sampler raises.
+    """
+    scale = _first_scale(session, setting, starts)
+    model = _BoundModel(session, items)
+    sigmas = setting.sigmas.to(starts.device, torch.float32, copy=True)
+    ends = run_builtin(setting.sampler, model, starts * scale, sigmas, {})
+    return session.sampling.inverse_noise_scaling(sigmas[-1:], ends)
+
+
+def _first_scale(session: Session, setting: Setting, starts: Tensor) -> float:
+    """A schedule that begins below sigma_max begins with less noise, as KSampler does it."""
+    first, top = float(setting.sigmas[0]), float(session.sampling.sigma_max)
+    if abs(first - top) <= 1e-5 * top:
+        return 1.0
+    if isinstance(session.sampling, comfy.model_sampling.CONST):
+        return first / top
+    return first / (1 + top ** 2) ** 0.5
+
+
+def run_builtin(sampler: str, model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
+                extra_args: dict[str, Any]) -> Tensor:
+    """Call ComfyUI's sampler function by name; uni_pc writes into `sigmas` (float32)."""
+    built_in = comfy.samplers.sampler_object(sampler)
+    return built_in.sampler_function(model, x.clone(), sigmas, extra_args=extra_args,
+                                     callback=_ignore, disable=True, **built_in.extra_options)
+
+
+class _BoundModel:
+    """The model as ComfyUI's sampler functions expect it, for given starts."""
+
+    def __init__(self, session: Session, items: Tensor) -> None:
+        self.session, self.items = session, items
+        self.inner_model = session.wrap
+
+    def __call__(self, x: Tensor, sigma: Tensor, **extra_args: object) -> Tensor:
+        return self.session.denoise(x, sigma, self.items)
+
+
+class _NullModel:
+    """Counts calls and answers half the state."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        ms = comfy.model_sampling.ModelSamplingDiscrete()
+        patcher = SimpleNamespace(get_model_object=lambda name: ms)
+        inner = SimpleNamespace(model_sampling=ms, model_patcher=patcher)
+        self.inner_model = SimpleNamespace(inner_model=inner, model_patcher=patcher,
+                                           model_sampling=ms)
+
+    def __call__(self, x: Tensor, sigma: Tensor, **extra_args: object) -> Tensor:
+        self.calls += 1
+        return x * 0.5
+
+
+def _is_deterministic(name: str) -> bool:
+    if "cfg_pp" in name or name == "dpm_adaptive":
+        return False
+    sigmas = torch.tensor([10.0, 5.0, 2.0, 1.0, 0.5, 0.0])
+    ends = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                ends.append(run_builtin(name, _NullModel(), torch.ones(1, 4, 2, 2),
+                                        sigmas.clone(), {"seed": seed}))
+            except (RuntimeError, AttributeError, ValueError, TypeError, KeyError) as error:
+                log.warning("ComfyUI's sampler %s is left out of comparisons: %s", name, error)
+                return False
+    return torch.equal(*ends)
+
+
+def _ignore(step: object) -> None:
+    pass

@@ -1,0 +1,188 @@
+"""Work inside a guider: the model loaded, conditioned and patched exactly as it will be sampled.
+
+`within(guider, ...)` lets ComfyUI prepare everything (weights, conditioning, LoRAs, ControlNet)
+and then calls our work instead of a sampler; clean-up is ComfyUI's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from .model import MODEL_SAMPLING, is_discrete, smooth_time
+
+T = TypeVar("T")
+Guider = comfy.samplers.CFGGuider
+
+
+class Session:
+    """A loaded model under one guider.
+
+    Args:
+        wrap: the guider, as samplers see it.
+        extra_args: what samplers hand to each model call.
+        latent_image: (B, C, ...) encoded picture, zeros for text-to-image.
+    """
+
+    def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor) -> None:
+        self.wrap = wrap
+        self.extra_args = extra_args
+        self.latent_image = latent_image
+        self.sampling = wrap.inner_model.model_sampling
+
+    @property
+    def device(self) -> torch.device:
+        """Where states live."""
+        return self.latent_image.device
+
+    @property
+    def activation_bytes(self) -> float:
+        """What ComfyUI reserves beside the weights for one call with CFG."""
+        count, *shape = self.latent_image.shape
+        return float(self.wrap.inner_model.memory_required([2 * count, *shape]))
+
+    def starts(self, noise: Tensor) -> Tensor:
+        """(S, C, ...) states at sigma_max from unit noise."""
+        sigma = torch.tensor([float(self.sampling.sigma_max)], device=self.device)
+        picture = self.latent_image[:1].expand(noise.shape)
+        return self.sampling.noise_scaling(sigma, noise.to(self.device).clone(), picture, True)
+
+    def latent(self, x: Tensor) -> Tensor:
+        """Finished states as LATENT samples on the CPU."""
+        end = self.sampling.inverse_noise_scaling(torch.zeros(1, device=self.device), x)
+        return self.wrap.inner_model.process_latent_out(end.to(torch.float32)).cpu()
+
+    def denoise(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        """One model call; row b of x belongs to start items[b] and its prompt.
+
+        Raises:
+            ComfyUI's InterruptProcessingException when the user cancels.
+        """
+        management.throw_exception_if_processing_interrupted()
+        with self._prompts_of(items):
+            return self.wrap(x, sigma.expand(len(x)), **self.extra_args)
+
+    @contextlib.contextmanager
+    def _prompts_of(self, items: Tensor) -> Iterator[None]:
+        """Conditioning with several rows repeats over the starts; pick each start's own row."""
+        kept = self.wrap.conds
+        self.wrap.conds = {name: [_pick(cond, items) for cond in conds]
+                           for name, conds in kept.items()}
+        try:
+            yield
+        finally:
+            self.wrap.conds = kept
+
+
+def make_guider(model: comfy.model_patcher.ModelPatcher, positive: list, negative: list,
+                cfg: float) -> Guider:
+    """An ordinary CFG guider."""
+    guider = Guider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(cfg)
+    return guider
+
+
+def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *, seed: int,
+           smooth: bool = False, differentiable: bool = False) -> T:
+    """Run `work` with the guider's model ready; returns what work returns.
+
+    Args:
+        guider: any ComfyUI guider; it is copied, never changed.
+        latent_image: (B, C, ...) fixes size and batch.
+        work: gets the Session, outside inference mode and without grad.
+        smooth: interpolate a discrete model's time (searching).
+        differentiable: make weights usable in a backward pass.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        own = copy.copy(guider)
+        own.original_conds = _plain(guider.original_conds)
+        own.model_patcher = guider.model_patcher.clone()
+        own.model_options = copy.copy(own.model_patcher.model_options)
+        ms = own.model_patcher.get_model_object(MODEL_SAMPLING)
+        if smooth and is_discrete(ms):
+            own.model_patcher.add_object_patch(MODEL_SAMPLING, smooth_time(ms))
+        latent_image = _plain(latent_image)
+        worker = _Worker(work, differentiable)
+        sigmas = torch.tensor([float(ms.sigma_max), 0.0])
+        own.sample(torch.zeros_like(latent_image), latent_image, worker, sigmas,
+                   disable_pbar=True, seed=seed)
+        return worker.result
+
+
+class _Worker(comfy.samplers.Sampler):
+    """A SAMPLER whose sampling is our work."""
+
+    def __init__(self, work: Callable[[Session], Any], differentiable: bool) -> None:
+        self.work = work
+        self.differentiable = differentiable
+        self.result: Any = None
+
+    def sample(self, model_wrap: Guider, sigmas: Tensor, extra_args: dict[str, Any],
+               callback: object, noise: Tensor, latent_image: Tensor | None = None,
+               denoise_mask: Tensor | None = None, disable_pbar: bool = False) -> Tensor:
+        latent_image = torch.zeros_like(noise) if latent_image is None else latent_image
+        model = model_wrap.inner_model
+        guard = trainable(model) if self.differentiable else contextlib.nullcontext()
+        with guard:
+            self.result = self.work(Session(model_wrap, extra_args, latent_image))
+        return torch.zeros_like(noise)
+
+
+@contextlib.contextmanager
+def trainable(model: torch.nn.Module) -> Iterator[None]:
+    """Weights that a backward pass may use, and ComfyUI's switch for differentiable kernels.
+
+    Loaders run in inference mode, and inference tensors cannot be saved for backward. Each is
+    replaced, one at a time, by an equal ordinary tensor: values, dtype and flags stay.
+    """
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for name, value in table.items():
+                if value is not None and value.is_inference():
+                    table[name] = _ordinary(value)
+    before = management.in_training
+    management.in_training = True
+    try:
+        yield
+    finally:
+        management.in_training = before
+
+
+def _ordinary(value: Tensor) -> Tensor:
+    copied = value.clone()
+    if isinstance(value, torch.nn.Parameter):
+        return torch.nn.Parameter(copied, requires_grad=value.requires_grad)
+    return copied
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """The same nest with inference tensors cloned to ordinary ones."""
+    if isinstance(value, Tensor):
+        return value.clone() if value.is_inference() else value
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(v) for v in value)
+    return value
+
+
+def _pick(cond: dict[str, Any], items: Tensor) -> dict[str, Any]:
+    chosen = {name: _pick_rows(value, items)
+              for name, value in cond.get("model_conds", {}).items()}
+    return {**cond, "model_conds": chosen}
+
+
+def _pick_rows(value: Any, items: Tensor) -> Any:  # noqa: ANN401
+    tensor = getattr(value, "cond", None)
+    if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) == 1:
+        return value
+    return value._copy_with(tensor[(items % len(tensor)).to(tensor.device)])

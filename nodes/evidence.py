@@ -1,0 +1,139 @@
+"""Measure solvers and ordinary settings against a converged reference, on given starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..solver_search.metrics import mean_and_interval, relative_errors
+from ..solver_search.sample import sample
+from ..solver_search.solver import Solver
+from ..solver_search.teacher import accurate_teacher
+from .comfy_bridge.model import prediction
+from .comfy_bridge.ordinary import (
+    POPULAR_SAMPLERS,
+    Setting,
+    deterministic_samplers,
+    run_setting,
+    settings,
+)
+from .comfy_bridge.session import Session
+
+log = logging.getLogger("solver-search")
+REFERENCE_CALLS = 100
+STAGES = ((4, 24), (16, 6))  # all on 4 starts, the best 24 on 16, the best 6 on all
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Results of one way of sampling.
+
+    Args:
+        label: as people write it.
+        ends: (S, C, ...) finished states.
+        errors: (S,) relative errors against the reference.
+        calls: model calls of one picture.
+    """
+
+    label: str
+    ends: Tensor
+    errors: Tensor
+    calls: int
+
+    @property
+    def mean(self) -> float:
+        """Mean relative error."""
+        return mean_and_interval(self.errors)[0]
+
+    @property
+    def interval(self) -> float:
+        """Half width of the mean's 95 % interval."""
+        return mean_and_interval(self.errors)[1]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Fixed starts of one session, with their converged ends.
+
+    Args:
+        session: the loaded model.
+        starts: (S, C, ...) states at sigma_max.
+        items: (S,) which prompt each start belongs to.
+        reference: (S, C, ...) ends of the accurate teacher.
+        batch: starts per model call.
+    """
+
+    session: Session
+    starts: Tensor
+    items: Tensor
+    reference: Tensor
+    batch: int
+
+    def solver(self, solver: Solver, label: str) -> Measured:
+        """Measure a solver."""
+        return self._measured(label, solver.nfe, _of_solver(self.session, solver), len(self.items))
+
+    def setting(self, setting: Setting, calls: int, count: int | None = None) -> Measured:
+        """Measure a built-in sampler and schedule on the first `count` starts."""
+        return self._measured(setting.label, calls,
+                              lambda x, items: run_setting(self.session, setting, x, items),
+                              count or len(self.items))
+
+    def best_ordinary(self, calls: int, *, everything: bool) -> tuple[Measured, int]:
+        """The best built-in setting with at most `calls` calls, and how many were tried.
+
+        All are tried on a few starts, the better ones on more, the best few on all.
+        `everything` tries every deterministic sampler, else the popular ones.
+        """
+        names = deterministic_samplers() if everything else POPULAR_SAMPLERS
+        left = tried = settings(self.session.sampling, calls, names)
+        for count, kept in STAGES:
+            if count < len(self.items):
+                left = sorted(left, key=lambda s, n=count: self._mean_on(s, calls, n))[:kept]
+        finals = [self.setting(setting, calls) for setting in left]
+        return min(finals, key=lambda m: m.mean), len(tried)
+
+    def _mean_on(self, setting: Setting, calls: int, count: int) -> float:
+        """Mean error on the first starts; infinite when ComfyUI's sampler fails here."""
+        try:
+            mean = self.setting(setting, calls, count).mean
+        except (RuntimeError, ValueError) as error:
+            log.warning("%s could not be tried: %s", setting.label, error)
+            return float("inf")
+        return mean if mean == mean else float("inf")
+
+    def _measured(self, label: str, calls: int, run: Callable[[Tensor, Tensor], Tensor],
+                  count: int) -> Measured:
+        ends = _in_batches(run, self.starts[:count], self.items[:count], self.batch)
+        return Measured(label, ends, relative_errors(ends, self.reference[:count]), calls)
+
+
+def make_trial(session: Session, noise: Tensor, items: Tensor, batch: int) -> Trial:
+    """Starts from unit noise and their reference ends; costs 100 model calls a start."""
+    starts = session.starts(noise)
+    teacher = accurate_teacher(REFERENCE_CALLS, float(session.sampling.sigma_max),
+                               flow=is_flow(session))
+    reference = _in_batches(_of_solver(session, teacher), starts, items, batch)
+    return Trial(session, starts, items, reference, batch)
+
+
+def is_flow(session: Session) -> bool:
+    """Whether the session's model is a flow model."""
+    return prediction(session.sampling) == "flow"
+
+
+def _of_solver(session: Session, solver: Solver) -> Callable[[Tensor, Tensor], Tensor]:
+    def run(x: Tensor, items: Tensor) -> Tensor:
+        return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x)
+    return run
+
+
+def _in_batches(run: Callable[[Tensor, Tensor], Tensor], starts: Tensor, items: Tensor,
+                batch: int) -> Tensor:
+    parts: Iterable[Tensor] = [run(x, i) for x, i in zip(starts.split(batch), items.split(batch),
+                                                         strict=True)]
+    return torch.cat(list(parts))

@@ -1,0 +1,63 @@
+"""How well a preset suits a model, in words, and which suits best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..presets.preset import Preset
+from .comfy_bridge.model import ModelFacts
+
+RANGE_TOLERANCE = 0.01  # published tables round sigma_max
+
+
+class NoPresetError(ValueError):
+    """There is no preset to take; the message says what to do."""
+
+
+def level(preset: Preset, model: ModelFacts) -> int:
+    """3: made for this file; 2: same family; 1: same kind of noise; 0: cannot be used."""
+    info = preset.info
+    if preset.solver.flow != model.flow:
+        return 0
+    first = float(preset.solver.sigmas[0])
+    if not math.isclose(first, model.sigma_max, rel_tol=RANGE_TOLERANCE):
+        return 0
+    if info.family != model.family:
+        return 1
+    return 3 if info.model_name and info.model_name == model.file_name else 2
+
+
+def judge(preset: Preset, model: ModelFacts) -> str:
+    """One sentence on how far the preset's numbers hold for this model."""
+    info = preset.info
+    sentences = {
+        3: "Made for this checkpoint.",
+        2: f"Made for the same family ({model.family}), not measured on this checkpoint.",
+        1: f"Made for another family ({info.family or 'unknown'}); it may be no better than a "
+           "built-in sampler here. Compare before you rely on it.",
+        0: "Not usable with this model: its noise schedule is another one.",
+    }
+    said = sentences[level(preset, model)]
+    if info.shift and model.shift and not math.isclose(info.shift, model.shift, rel_tol=1e-3):
+        said += (f" It was searched at shift {info.shift:.4g}, this model has {model.shift:.4g}; "
+                 "the solver brings its own steps, so that is no harm.")
+    return said
+
+
+def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int) -> Preset:
+    """The preset that suits a model best; among equals the first, that is the newest own one.
+
+    Raises:
+        NoPresetError: without a model, or when none can be used.
+    """
+    if model is None:
+        raise NoPresetError("Connect a model to let the node choose a preset, or pick one by "
+                            "name.")
+    fitting = [p for p in presets if level(p, model) >= 2 and steps in (0, p.solver.nfe)]
+    if not fitting:
+        at = f" with {steps} steps" if steps else ""
+        raise NoPresetError(f"There is no preset{at} made for this kind of model "
+                            f"({model.family}). Make one with the Search Solver node, or pick "
+                            "one by name and compare.")
+    return max(fitting, key=lambda preset: level(preset, model))

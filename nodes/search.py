@@ -1,0 +1,153 @@
+"""The Search Solver node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..presets.preset import Preset
+from ..presets.store import check_name, free_name, save
+from ..solver_search.config import EFFORTS, METHODS, SearchConfig
+from ..solver_search.search import Event, Run
+from .comfy_bridge.console import Console, say
+from .comfy_bridge.folders import own_folder
+from .comfy_bridge.latents import empty_latent
+from .comfy_bridge.model import facts
+from .comfy_bridge.session import Guider, make_guider
+from .pictures import solver_picture, to_tensor
+from .search_job import Estimate, Job
+from .types import CATEGORY, SolverSocket
+
+METHOD_HELP = "\n".join(f"{name}: {info.sentence}" for name, info in METHODS.items())
+EFFORT_HELP = "\n".join(f"{name}: up to {e.model_calls:,} model calls (one picture, one step = "
+                        "one call)" for name, e in EFFORTS.items())
+
+
+class SearchSolver(io.ComfyNode):
+    """A guider, or a model with its conditioning, -> the best solver for it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See io.ComfyNode."""
+        return io.Schema(
+            node_id="SolverSearch_Search",
+            display_name="Search Solver",
+            category=CATEGORY,
+            description="Searches a fast sampler for your model at your CFG and size, and saves "
+                        "it as a preset: a few steps that land where a hundred would.",
+            search_aliases=["fast sampler", "solver search", "fewer steps", "optimise sampler"],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            inputs=_inputs(),
+            outputs=[
+                SolverSocket.Output("solver", tooltip="The best solver found. It is saved, too."),
+                io.Image.Output("plot", tooltip="Its noise levels, its weights, and the error "
+                                "while searching."),
+                io.String.Output("report", tooltip="What was measured, in words."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str) -> bool | str:
+        """Refuse a bad name before anything runs."""
+        try:
+            check_name(name or "solver")
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, latent: dict, steps: int, method: str, effort: str, seed: int,
+                name: str = "", cfg: float = 4.0, model: io.Model.Type | None = None,
+                positive: list | None = None, negative: list | None = None,
+                guider: Guider | None = None) -> io.NodeOutput:
+        """See io.ComfyNode."""
+        guider = guider or _guider(model, positive, negative, cfg)
+        config = SearchConfig(steps, method, effort, seed)
+        guidance = float(getattr(guider, "cfg", 1.0))
+        shown = name or f"{facts(guider.model_patcher).family} {steps} steps cfg {guidance:g}"
+        saved = Saved(free_name(own_folder(), shown))
+        console = Console(guider.model_patcher, cls.hidden.unique_id, 1)
+        job = Job(guider, empty_latent(guider.model_patcher, latent), config, guidance,
+                  saved.name, on_call=console.progress, on_improved=saved.keep,
+                  on_event=lambda event: _show(console, event),
+                  on_estimate=lambda estimate: _announce(console, estimate))
+        preset, run = job.run()
+        report = _report(preset, run, saved.name)
+        say(report)
+        plot = to_tensor(solver_picture(preset.solver, run.curve))
+        shown_ui = {**ui.PreviewImage(plot, cls=cls).as_dict(), "text": (report,)}
+        return io.NodeOutput(preset, plot, report, ui=shown_ui)
+
+
+@dataclass
+class Saved:
+    """The file a search writes after every improvement, under one name."""
+
+    name: str
+    written: bool = field(default=False)
+
+    def keep(self, preset: Preset) -> None:
+        """Write, replacing only our own earlier version."""
+        save(own_folder(), preset, name=self.name, overwrite=self.written)
+        self.written = True
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Latent.Input("latent", tooltip="Its size is the picture size to search for; its batch "
+                        "is how many pictures the model works on at once. 4 to 16 is faster if "
+                        "memory allows."),
+        io.Int.Input("steps", default=6, min=2, max=32,
+                     tooltip="How many steps the fast sampler shall take. 5 to 10 is where "
+                             "ordinary samplers blur or break."),
+        io.Combo.Input("method", options=list(METHODS), default="fit", tooltip=METHOD_HELP),
+        io.Combo.Input("effort", options=list(EFFORTS), default="standard", tooltip=EFFORT_HELP),
+        io.Int.Input("seed", default=0, min=0, max=2**32 - 1, control_after_generate=False,
+                     tooltip="Noise to search on. The same seed gives the same solver."),
+        io.String.Input("name", default="", tooltip="Name of the preset; empty makes one from "
+                        "model, steps and CFG."),
+        io.Float.Input("cfg", default=4.0, min=0.0, max=100.0, step=0.1,
+                       tooltip="The CFG you will sample with; the solver is made for it. Not "
+                               "used when a guider is connected."),
+        io.Model.Input("model", optional=True, tooltip="The model to search for, with its LoRAs."),
+        io.Conditioning.Input("positive", optional=True,
+                              tooltip="A prompt like those you will use; several at once are "
+                                      "spread over the noises."),
+        io.Conditioning.Input("negative", optional=True, tooltip="Your negative prompt."),
+        io.Guider.Input("guider", optional=True,
+                        tooltip="Instead of model, prompts and CFG: any guider."),
+    ]
+
+
+def _guider(model: io.Model.Type | None, positive: list | None, negative: list | None,
+            cfg: float) -> Guider:
+    if model is None or positive is None:
+        raise ValueError("Search Solver needs a model with a positive (and a negative) prompt, "
+                         "or a guider. Connect either.")
+    return make_guider(model, positive, positive if negative is None else negative, cfg)
+
+
+def _announce(console: Console, estimate: Estimate) -> None:
+    console.expect(estimate.calls)
+    say(f"Searching: {estimate.text}")
+
+
+def _show(console: Console, event: Event) -> None:
+    best = "" if event.best is None else f", best error {event.best:.4f}"
+    say(f"{event.phase}{best}")
+    if event.improved and event.picture is not None:
+        console.progress(event.model_calls, event.picture.detach())
+
+
+def _report(preset: Preset, run: Run, name: str) -> str:
+    info = preset.info
+    return "\n".join([
+        f"Saved as '{name}': {preset.solver.nfe} steps, {info.method}, id {preset.id}.",
+        preset.promise,
+        f"Found by: {run.best_label}; the search {run.ended_by} after {run.model_calls} model "
+        f"calls and {run.seconds:.0f} s.",
+        f"torch {torch.__version__}",
+    ])

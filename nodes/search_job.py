@@ -1,0 +1,205 @@
+"""One search request from start to finish: problem, search, evidence, what to remember of it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..presets.preset import Preset, PresetInfo
+from ..solver_search.config import METHODS, SearchConfig
+from ..solver_search.search import Event, Problem, Run, search
+from ..solver_search.solver import Solver
+from .comfy_bridge.model import ModelFacts, clocks, facts
+from .comfy_bridge.ordinary import schedules
+from .comfy_bridge.session import Guider, Session, within
+from .evidence import Trial, make_trial
+from .version import VERSION
+
+DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a search, from one timed model call.
+
+    Args:
+        calls: model calls, evidence excluded.
+        seconds: about how long.
+        batch: pictures per call.
+        memory: bytes beside the weights.
+    """
+
+    calls: int
+    seconds: float
+    batch: int
+    memory: float
+
+    @property
+    def text(self) -> str:
+        """For people, before the search starts."""
+        minutes = self.seconds / 60
+        return (f"up to {self.calls} model calls, {self.batch} pictures at a time: about "
+                f"{minutes:.1f} minutes and {self.memory / 2**30:.2g} GB beside the model")
+
+
+@dataclass
+class Job:
+    """A search on one guider and picture size.
+
+    Args:
+        guider: any ComfyUI guider.
+        latent: (B, C, ...) its shape is the picture size, B the pictures per model call.
+        config: what is asked for.
+        on_event: told of every offer and phase.
+        on_call: told the model calls spent.
+        on_estimate: told the cost before the search starts.
+        on_improved: given every better preset at once, so that nothing is lost.
+    """
+
+    guider: Guider
+    latent: Tensor
+    config: SearchConfig
+    guidance: float
+    name: str
+    on_event: Callable[[Event], None] = lambda event: None
+    on_call: Callable[[int], None] = lambda calls: None
+    on_estimate: Callable[[Estimate], None] = lambda estimate: None
+    on_improved: Callable[[Preset], None] = lambda preset: None
+
+    def run(self) -> tuple[Preset, Run]:
+        """Search, then measure on unseen seeds.
+
+        Returns:
+            the finished preset and the search's book-keeping.
+
+        Raises:
+            SearchError: when the model cannot be searched; interrupts pass through. Either way
+                on_improved has been given the best so far.
+        """
+        model = facts(self.guider.model_patcher)
+        run = self.search()
+        preset = self._preset(run.best, model, run)
+        run.tell("measuring on unseen seeds")
+        preset = within(self.guider, self.latent, lambda session: self._prove(session, preset),
+                        seed=self.config.seed)
+        self.on_improved(preset)
+        return preset, run
+
+    def search(self) -> Run:
+        """Only the search, without evidence; see run()."""
+        model = facts(self.guider.model_patcher)
+        method = METHODS[self.config.method]
+        return within(self.guider, self.latent, lambda session: self._search(session, model),
+                      seed=self.config.seed, smooth=True, differentiable=method.gradient)
+
+    def _search(self, session: Session, model: ModelFacts) -> Run:
+        problem = self._problem(session, model)
+        self.on_estimate(self._estimate(session, problem))
+        run = Run(problem, self.config.budget, on_call=self.on_call)
+
+        def listen(event: Event) -> None:
+            if event.improved:
+                self.on_improved(self._preset(event.solver, model, run))
+            self.on_event(event)
+
+        run.on_event = listen
+        method = METHODS[self.config.method]
+        return search(lambda r: method.run(r, self.config), run)
+
+    def _problem(self, session: Session, model: ModelFacts) -> Problem:
+        sizes = self.config.sizes
+        count = sizes.fit + sizes.held_out
+        clock, uniform_time = clocks(session.sampling)
+        found = schedules(session.sampling, self.config.steps)
+        return Problem(
+            denoise=session.denoise,
+            starts=session.starts(self._noise(count, self.config.seed)),
+            fit=sizes.fit,
+            flow=model.flow,
+            sigma_max=model.sigma_max,
+            schedules={name: _from_top(sigmas, model.sigma_max)
+                       for name, sigmas in found.items()},
+            clock=clock,
+            time=uniform_time,
+            batch=len(self.latent),
+            difference=DIFFERENCES.get(model.dtype, 2e-3),
+        )
+
+    def _noise(self, count: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn((count, *self.latent.shape[1:]), generator=generator)
+
+    def _estimate(self, session: Session, problem: Problem) -> Estimate:
+        x = problem.starts[: problem.batch]
+        items, sigma = torch.arange(len(x)), torch.tensor(problem.sigma_max, device=x.device)
+        session.denoise(x, sigma, items)  # the first call also warms up
+        begun = time.perf_counter()
+        session.denoise(x, sigma, items)
+        _wait(session.device)
+        each = (time.perf_counter() - begun) / len(x)
+        calls = self._expected_calls()
+        needed = session.activation_bytes + 2 * problem.starts.nbytes * self.config.steps
+        return Estimate(calls, each * calls, problem.batch, needed)
+
+    def _expected_calls(self) -> int:
+        if math.isfinite(self.config.budget.model_calls):
+            return int(self.config.budget.model_calls)
+        sizes, n = self.config.sizes, self.config.steps
+        presented = 40 * sizes.iterations * 8
+        return (sizes.fit + sizes.held_out) * 100 + presented * n * 4 + 20 * sizes.held_out * n
+
+    def _prove(self, session: Session, preset: Preset) -> Preset:
+        """The preset with its error on seeds and prompts the search never saw."""
+        sizes = self.config.sizes
+        first = sizes.fit + sizes.held_out
+        items = first + torch.arange(sizes.evidence)
+        noise = self._noise(sizes.evidence, self.config.seed + 1)
+        trial = make_trial(session, noise, items, len(self.latent))
+        thorough = self.config.effort == "thorough"
+        return replace(preset, info=prove(trial, preset, thorough=thorough))
+
+    def _preset(self, solver: Solver, model: ModelFacts, run: Run) -> Preset:
+        *_, height, width = self.latent.shape
+        calls = 100 if self.config.method == "dss_published" else self.config.sizes.teacher_calls
+        teacher = f"{'euler' if calls == 100 else 'deis'}, {calls} calls"
+        info = PresetInfo(
+            name=self.name, created=datetime.date.today().isoformat(), family=model.family,
+            prediction=model.prediction, latent_channels=model.latent_channels, shift=model.shift,
+            sigma_min=model.sigma_min, sigma_max=model.sigma_max, model_name=model.file_name,
+            guidance=self.guidance, width=width, height=height, frames=_frames(self.latent),
+            method=self.config.method, teacher=teacher,
+            trajectories=self.config.sizes.fit, model_calls=run.model_calls,
+            seconds=round(run.seconds, 1), seed=self.config.seed, tool_version=VERSION,
+            torch_version=str(torch.__version__))
+        return Preset(solver, info)
+
+
+def prove(trial: Trial, preset: Preset, *, thorough: bool) -> PresetInfo:
+    """Evidence of a preset on a trial's starts, beside the best built-in setting's."""
+    ours = trial.solver(preset.solver, preset.info.name)
+    best, tried = trial.best_ordinary(preset.solver.nfe, everything=thorough)
+    return replace(
+        preset.info, error=ours.mean, error_interval=ours.interval,
+        baseline=f"{best.label}, the best of {tried} built-in settings",
+        baseline_error=best.mean, baseline_interval=best.interval,
+        held_out_seeds=len(trial.items), reference="deis, 100 calls")
+
+
+def _from_top(sigmas: Tensor, sigma_max: float) -> Tensor:
+    """The same schedule, beginning exactly at the model's sigma_max (lists are rounded)."""
+    return torch.cat([torch.tensor([sigma_max], dtype=torch.float64), sigmas[1:].double()])
+
+
+def _frames(latent: Tensor) -> int:
+    return latent.shape[2] if latent.ndim == 5 else 0
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,353 @@
+"""The nodes in a real ComfyUI process, on the demo checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from demo.comfy_nodes.words import pooled_rows, token_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOW, EPS = "demo_flow", "demo_eps"
+CHANNELS = {FLOW: 16, EPS: 4}
+ROUNDING = 2e-6  # float32 sums in another order, over 6 steps of states of size 1
+
+
+@dataclass(frozen=True)
+class World:
+    """ComfyUI with the pack loaded as it loads packs; presets go to a folder of the test run."""
+
+    nodes: ModuleType
+    folder: Path
+
+    def of(self, kind: str) -> Any:  # noqa: ANN401
+        node = self.nodes.NODE_CLASS_MAPPINGS[f"SolverSearch_{kind}"]
+        node.hidden = SimpleNamespace(unique_id="1", prompt=None, extra_pnginfo=None)
+        return node
+
+    def module(self, name: str) -> ModuleType:
+        """A module of the loaded pack."""
+        ending = f".{name}"
+        return next(m for key, m in sys.modules.items()
+                    if key.endswith(ending) and "solver-search" in key)
+
+
+@pytest.fixture(scope="module")
+def world(comfy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    import folder_paths
+
+    nodes = importlib.import_module("nodes")
+    place = tmp_path_factory.mktemp("world")
+    before = folder_paths.models_dir
+    folder_paths.models_dir = str(place / "models")
+    folder_paths.set_temp_directory(str(place / "temp"))
+    packs = place / "custom_nodes"
+    packs.mkdir()
+    (packs / "solver-search").symlink_to(ROOT, target_is_directory=True)
+    loaded = asyncio.run(nodes.load_custom_node(str(packs / "solver-search"),
+                                                module_parent="custom_nodes"))
+    assert loaded
+    yield World(nodes, place / "models" / "solver_presets")
+    folder_paths.models_dir = before
+
+
+@pytest.fixture(scope="module")
+def models(world: World) -> dict[str, Any]:
+    sd = importlib.import_module("comfy.sd")
+    with torch.inference_mode():
+        return {name: sd.load_checkpoint_guess_config(
+            str(ROOT / "demo" / "checkpoints" / f"{name}.safetensors"), output_vae=False,
+            output_clip=False)[0] for name in (FLOW, EPS)}
+
+
+def prompt(name: str, *lines: str) -> list:
+    width, pooled = (64, 64) if name == FLOW else (768, 0)
+    rows = list(lines) or [""]
+    extra = {"pooled_output": pooled_rows(rows, pooled)} if pooled else {}
+    return [[token_rows(rows, width), extra]]
+
+
+def latent(name: str, batch: int = 8) -> dict[str, Tensor]:
+    return {"samples": torch.zeros(batch, CHANNELS[name], 8, 8)}
+
+
+def ksampler(world: World, model: Any, name: str, sampler: str = "euler",  # noqa: ANN401
+             scheduler: str = "simple", **more: Any) -> Tensor:  # noqa: ANN401
+    with torch.inference_mode():
+        return world.nodes.common_ksampler(
+            model, 5, 6, 4.0, sampler, scheduler, prompt(name, "cat, night"), prompt(name),
+            latent(name, 2), **more)[0]["samples"]
+
+
+def search(world: World, model: Any, checkpoint: str = FLOW, **more: Any) -> Any:  # noqa: ANN401
+    wanted = {"latent": latent(checkpoint), "steps": 4, "method": "fit", "effort": "quick",
+              "seed": 3, "name": "test", "cfg": 4.0, "model": model,
+              "positive": prompt(checkpoint, "cat, night", "horse, warm"),
+              "negative": prompt(checkpoint)}
+    with torch.inference_mode():
+        return world.of("Search").execute(**{**wanted, **more})
+
+
+def shorten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less work in a quick search: one iteration, two seeds of evidence."""
+    config = world.module("solver_search.config")
+    short = config.replace(config.EFFORTS["quick"], iterations=1, evidence=2)
+    monkeypatch.setitem(config.EFFORTS, "quick", short)
+
+
+def flags(model: Any) -> list:  # noqa: ANN401
+    inner = model.model
+    return [[(n, p.requires_grad, p.dtype, p.device) for n, p in inner.named_parameters()],
+            [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in inner.modules()],
+            sorted(model.object_patches), sorted(model.patches), dict(model.wrappers),
+            sorted(model.model_options)]
+
+
+@pytest.mark.parametrize("method", ["fit", "dss"])
+def test_a_search_leaves_model_and_process_as_they_were(world: World, models: dict,
+                                                         monkeypatch: pytest.MonkeyPatch,
+                                                         method: str) -> None:
+    import comfy.model_management as management
+    import comfy.samplers
+
+    shorten(world, monkeypatch)
+    lists = [list(comfy.samplers.SAMPLER_NAMES), list(comfy.samplers.SCHEDULER_NAMES),
+             list(comfy.samplers.KSAMPLER_NAMES)]
+    model = models[FLOW]
+    before, known = ksampler(world, model, FLOW), flags(model)
+    search(world, model, method=method, name=f"clean {method}")
+    assert flags(model) == known
+    assert not management.in_training
+    assert torch.equal(ksampler(world, model, FLOW), before)
+    assert lists == [list(comfy.samplers.SAMPLER_NAMES), list(comfy.samplers.SCHEDULER_NAMES),
+                     list(comfy.samplers.KSAMPLER_NAMES)]
+
+
+def test_cancel_keeps_the_best_and_leaves_no_trace(world: World, models: dict,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.model_management as management
+
+    model, known = models[FLOW], flags(models[FLOW])
+    console = world.module("nodes.comfy_bridge.console")
+    after_cancel = 0
+    original = console.Console.progress
+
+    def cancel_after_improvement(self: Any, done: int, picture: Any = None) -> None:  # noqa: ANN401
+        nonlocal after_cancel
+        original(self, done, None)
+        if management.processing_interrupted():
+            after_cancel += 1
+        if picture is not None:
+            management.interrupt_current_processing(True)
+
+    monkeypatch.setattr(console.Console, "progress", cancel_after_improvement)
+    with pytest.raises(management.InterruptProcessingException):
+        search(world, model, name="cancelled")
+    management.interrupt_current_processing(False)
+    assert after_cancel <= 1
+    store = world.module("presets.store")
+    assert store.read(world.folder / "cancelled.safetensors").solver.nfe == 4
+    assert flags(model) == known
+
+
+@pytest.fixture(scope="module")
+def preset(world: World, models: dict) -> Any:  # noqa: ANN401
+    return search(world, models[FLOW], name="shared").args[0]
+
+
+def test_the_report_is_true_and_the_preset_is_listed(world: World, preset: Any) -> None:  # noqa: ANN401
+    assert preset.info.model_name == "demo_flow.safetensors"
+    assert (preset.info.family, preset.info.prediction, preset.info.shift) == ("SD3", "flow", 3.0)
+    assert (preset.info.guidance, preset.info.width, preset.info.height) == (4.0, 8, 8)
+    assert preset.info.error is not None
+    assert preset.info.baseline_error is not None
+    schema = world.of("Load").define_schema()
+    assert "shared.safetensors" in schema.inputs[0].options
+    stored = world.module("presets.store").read(world.folder / "shared.safetensors")
+    assert stored.id == preset.id
+
+
+def test_a_guider_gives_the_same_solver_as_its_parts(world: World, models: dict,
+                                                      preset: Any) -> None:  # noqa: ANN401
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(models[FLOW])
+    guider.set_conds(prompt(FLOW, "cat, night", "horse, warm"), prompt(FLOW))
+    guider.set_cfg(4.0)
+    again = search(world, None, guider=guider, positive=None, negative=None,
+                   name="guided").args[0]
+    assert again.id == preset.id
+
+
+def test_ksampler_and_custom_sampling_agree(world: World, models: dict,
+                                            preset: Any) -> None:  # noqa: ANN401
+    used = world.of("Use").execute(models[FLOW], preset).args[0]
+    sampler, sigmas = world.of("Sampler").execute(preset).args
+    through_custom = custom(models[FLOW], sampler, sigmas)
+    assert torch.equal(ksampler(world, used, FLOW), through_custom)
+    assert not torch.equal(ksampler(world, models[FLOW], FLOW), through_custom)
+
+
+def custom(model: Any, sampler: Any, sigmas: Tensor) -> Tensor:  # noqa: ANN401
+    import comfy.sample
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(prompt(FLOW, "cat, night"), prompt(FLOW))
+    guider.set_cfg(4.0)
+    noise = SimpleNamespace(seed=5, generate_noise=lambda image: comfy.sample.prepare_noise(
+        image["samples"], 5))
+    with torch.inference_mode():
+        return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas,
+                                             latent(FLOW, 2)).args[0]["samples"]
+
+
+def test_euler_as_a_table_is_comfyuis_euler(world: World, models: dict) -> None:
+    import comfy.samplers
+
+    ms = models[FLOW].get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(ms, "simple", 6)
+    table = world.module("solver_search.tableaus").TABLEAUS["euler"](sigmas.double(), flow=True)
+    apply = world.module("nodes.comfy_bridge.apply")
+    ours = custom(models[FLOW], apply.as_sampler(table), apply.as_sigmas(table))
+    assert torch.equal(ours, ksampler(world, models[FLOW], FLOW))
+
+
+@pytest.mark.parametrize("name", [FLOW, EPS])
+@pytest.mark.parametrize("setting", [("euler", "simple"), ("dpmpp_2m", "karras"),
+                                     ("uni_pc", "normal"), ("heun", "beta")])
+def test_opponents_are_what_a_ksampler_gives(world: World, models: dict, name: str,
+                                             setting: tuple[str, str]) -> None:
+    ordinary = world.module("nodes.comfy_bridge.ordinary")
+    session = world.module("nodes.comfy_bridge.session")
+    import comfy.sample
+
+    guider = session.make_guider(models[name], prompt(name, "cat, night"), prompt(name), 4.0)
+    noise = comfy.sample.prepare_noise(latent(name, 2)["samples"], 5)
+
+    def work(inside: Any) -> Tensor:  # noqa: ANN401
+        own = ordinary.flow_shift(inside.sampling)
+        label = setting[1] + (f"@{own:.4g}" if own else "")
+        sigmas = ordinary.schedules(inside.sampling, 6, setting[0])[label]
+        choice = ordinary.Setting(setting[0], label, sigmas)
+        ends = ordinary.run_setting(inside, choice, inside.starts(noise), torch.arange(2))
+        return inside.latent(ends)
+
+    ours = session.within(guider, latent(name, 2)["samples"], work, seed=5)
+    theirs = ksampler(world, models[name], name, *setting)
+    assert torch.allclose(ours, theirs, atol=ROUNDING * 20 * float(theirs.abs().max()))
+
+
+def test_every_builtin_sampler_is_tried_or_has_a_reason(world: World) -> None:
+    import comfy.samplers
+
+    ordinary = world.module("nodes.comfy_bridge.ordinary")
+    tried = set(ordinary.deterministic_samplers())
+    assert {"euler", "heun", "lms", "dpmpp_2m", "ipndm", "ipndm_v", "deis", "res_multistep",
+            "gradient_estimation", "uni_pc", "uni_pc_bh2", "ddim", "dpm_2", "dpm_fast",
+            "heunpp2", "exp_heun_2_x0"} <= tried
+    words = ("ancestral", "sde", "cfg_pp", "ddpm", "lcm", "er_sde", "seeds", "sa_solver",
+             "adaptive")
+    rest = [name for name in comfy.samplers.SAMPLER_NAMES if name not in tried]
+    assert all(any(word in name for word in words) for name in rest), rest
+
+
+def test_steps_are_counted_in_model_calls(world: World) -> None:
+    ordinary = world.module("nodes.comfy_bridge.ordinary")
+    found = [ordinary.steps_for_calls(s, 6) for s in ("euler", "heun", "dpm_2")]
+    assert found == [6, 3, 3]
+
+
+def test_each_start_keeps_its_own_prompt(world: World, models: dict) -> None:
+    session = world.module("nodes.comfy_bridge.session")
+    lines = ("cat, night", "horse, warm", "eye, mint")
+    guider = session.make_guider(models[FLOW], prompt(FLOW, *lines), prompt(FLOW), 4.0)
+    x = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor(0.6)
+
+    def together(inside: Any) -> Tensor:  # noqa: ANN401
+        return inside.denoise(x.expand(4, -1, -1, -1), sigma, torch.tensor([2, 0, 4, 2]))
+
+    batch = session.within(guider, latent(FLOW, 4)["samples"], together, seed=0)
+    for row, line in zip(batch, (lines[2], lines[0], lines[1], lines[2]), strict=True):
+        alone = session.make_guider(models[FLOW], prompt(FLOW, line), prompt(FLOW), 4.0)
+        single = session.within(alone, latent(FLOW, 1)["samples"],
+                                lambda inside: inside.denoise(x, sigma, torch.tensor([0])), seed=0)
+        assert torch.allclose(row, single[0], atol=2e-5)  # float32 matmul in another batch size
+    assert (batch[0] - batch[1]).abs().max() > 0.01
+
+
+def test_smooth_time_keeps_the_models_own_times(world: World, models: dict) -> None:
+    model = world.module("nodes.comfy_bridge.model")
+    ms = models[EPS].get_model_object("model_sampling")
+    smooth = model.smooth_time(ms)
+    assert torch.allclose(smooth.timestep(ms.sigmas), torch.arange(1000.0), atol=2e-2)
+    sigma = torch.tensor([2.0], requires_grad=True)
+    slope = torch.autograd.grad(smooth.timestep(sigma).sum(), sigma)[0]
+    near = (smooth.timestep(torch.tensor([2.02])) - smooth.timestep(torch.tensor([1.98]))) / 0.04
+    assert torch.allclose(slope, near, rtol=0.05)  # piecewise linear in log sigma
+    assert ms.timestep(torch.tensor([2.0])).dtype == torch.int64
+
+
+def test_a_search_on_a_discrete_model_works(world: World, models: dict,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(world, monkeypatch)
+    found = search(world, models[EPS], EPS, name="eps", latent=latent(EPS, 4), cfg=1.0).args[0]
+    assert (found.info.prediction, found.info.shift) == ("eps", None)
+    assert float(found.solver.sigmas[0]) == pytest.approx(14.6146, rel=1e-4)
+    assert 0 < found.info.error < 1
+
+
+@pytest.mark.parametrize(("steps", "denoise", "match"), [(6, 0.5, "Set denoise to 1")])
+def test_a_part_of_the_way_is_refused(world: World, models: dict, preset: Any,  # noqa: ANN401
+                                      steps: int, denoise: float, match: str) -> None:
+    used = world.of("Use").execute(models[FLOW], preset).args[0]
+    with pytest.raises(ValueError, match=match):
+        ksampler(world, used, FLOW, denoise=denoise)
+
+
+def test_foreign_sigmas_and_models_are_refused(world: World, models: dict,
+                                               preset: Any) -> None:  # noqa: ANN401
+    sampler, sigmas = world.of("Sampler").execute(preset).args
+    with pytest.raises(ValueError, match="SIGMAS output of the same"):
+        custom(models[FLOW], sampler, sigmas[:-1])
+    with pytest.raises(ValueError, match="eps or v model"):
+        world.of("Use").execute(models[EPS], preset)
+
+
+def test_bad_names_are_refused_before_anything_runs(world: World) -> None:
+    assert world.of("Search").validate_inputs(name="") is True
+    assert "characters" in world.of("Search").validate_inputs(name="x" * 99)
+    assert isinstance(world.of("Search").validate_inputs(name="../up"), str)
+
+
+def test_save_renames_and_never_overwrites_unasked(world: World, preset: Any) -> None:  # noqa: ANN401
+    node = world.of("Save")
+    renamed = node.execute(preset, "renamed", author="me", notes="for cats").args[0]
+    assert (renamed.info.author, renamed.id) == ("me", preset.id)
+    with pytest.raises(ValueError, match="already there"):
+        node.execute(preset, "renamed")
+    node.execute(preset, "renamed", overwrite=True)
+
+
+def test_every_input_and_output_has_an_artists_sentence(world: World) -> None:
+    ours = {k: n for k, n in world.nodes.NODE_CLASS_MAPPINGS.items()
+            if k.startswith("SolverSearch_")}
+    assert len(ours) == 6
+    for node in ours.values():
+        schema = node.define_schema()
+        assert schema.category == "model/sampling/solver search"
+        assert schema.description.endswith(".")
+        for socket in [*schema.inputs, *schema.outputs]:
+            assert socket.tooltip, f"{schema.node_id}: {socket.id}"
