@@ -1,0 +1,1 @@
+"""Benchmarks: quality of solvers, side by side, on the demo checkpoints."""
