@@ -351,3 +351,37 @@ def test_every_input_and_output_has_an_artists_sentence(world: World) -> None:
         assert schema.description.endswith(".")
         for socket in [*schema.inputs, *schema.outputs]:
             assert socket.tooltip, f"{schema.node_id}: {socket.id}"
+
+
+@pytest.mark.parametrize(("kind", "shape", "prediction"), [
+    ("flux_dev", (16, 8, 8), "flow"), ("flux_schnell", (16, 8, 8), "flow"),
+    ("wan", (16, 1, 8, 8), "flow"), ("cogvideox", (16, 1, 8, 8), "v"),
+])
+def test_other_families_run_tables_as_comfyui_runs_euler(
+        world: World, tmp_path: Path, kind: str, shape: tuple[int, ...], prediction: str) -> None:
+    """Random weights: this proves plumbing (guidance, 3-D latents, v-prediction), not quality."""
+    import comfy.samplers
+
+    from demo.tiny import CONTEXT, POOLED, write_tiny
+
+    sd = importlib.import_module("comfy.sd")
+    with torch.inference_mode():
+        model = sd.load_checkpoint_guess_config(str(write_tiny(kind, tmp_path)), output_vae=False,
+                                                output_clip=False)[0]
+    bridge = world.module("nodes.comfy_bridge.model")
+    assert bridge.facts(model).prediction == prediction
+    ms = model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(ms, "simple", 4)
+    table = world.module("solver_search.tableaus").TABLEAUS["euler"](
+        sigmas.double(), flow=prediction == "flow")
+    used = world.module("nodes.comfy_bridge.apply").use_solver(model, table)
+    words = [[token_rows(["cat, night"], CONTEXT),
+              {"pooled_output": pooled_rows(["cat, night"], POOLED)}]]
+    pictures = []
+    with torch.inference_mode():
+        for chosen in (model, used):
+            pictures.append(world.nodes.common_ksampler(
+                chosen, 5, 4, 3.0, "euler", "simple", words, words,
+                {"samples": torch.zeros(1, *shape)})[0]["samples"])
+    assert torch.isfinite(pictures[0]).all()
+    assert torch.equal(*pictures)

@@ -75,7 +75,8 @@ def prediction(ms: nn.Module) -> str:
                                    "has no noise levels to place; use its own sampler.")
     if isinstance(ms, sampling.CONST):
         return "flow"
-    return "v" if isinstance(ms, sampling.V_PREDICTION) else "eps"
+    velocity = (sampling.V_PREDICTION, getattr(sampling, "V_PREDICTION_DDPM", ()))
+    return "v" if isinstance(ms, velocity) else "eps"
 
 
 def flow_shift(ms: nn.Module) -> float | None:
