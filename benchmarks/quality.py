@@ -123,7 +123,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(f"| {r['model']} | {r['guidance']:g} | {r['nfe']} | {r['method']} | "
                      f"{r['budget']} | {r['solver']} | {r['error_mean']:.4f} | "
                      f"{r['error_ci']:.4f} | {ratio} | {spent} | "
-                     f"{r['seconds']:g} |")
+                     f"{'' if r['seconds'] is None else round(r['seconds'])} |")
     return "\n".join(lines) + "\n"
 
 
