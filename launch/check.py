@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         0 if both are content.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models; two threads on busy cores crawl
     tests = int(pytest.main([*PYTEST, *arguments]))
     style = subprocess.run(ruff_command(), cwd=ROOT, check=False).returncode
     say(f"pytest: {'ok' if not tests else f'exit code {tests}'}; ")

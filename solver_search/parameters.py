@@ -22,6 +22,7 @@ from .forms import denoised_steps, from_denoised_rows, from_weights
 from .solver import Solver, SolverError
 
 Form = Literal["direction", "denoised"]
+SPAN_TOLERANCE = 1e-5  # sigma_max passes through float32
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,10 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
         scaled: make the sigma told to the model free.
 
     Raises:
-        SolverError: if the solver repeats a sigma (inner stages): such a table has no steps.
+        SolverError: if the solver repeats a sigma (inner stages): such a table has no steps; or
+            if it does not span the clock: the map always does.
     """
-    if not (solver.sigmas.diff() < 0).all():
-        raise SolverError("this solver has inner stages (equal sigmas); a search starts from a "
-                          "multistep solver such as dpmpp_2m.")
+    _check_start(solver, space)
     gaps = space.clock.progress(solver.sigmas).diff().clamp_min(1e-9)
     ratio, rows = denoised_steps(solver)
     plain = solver.sigmas[1:] / solver.sigmas[:-1]
@@ -130,6 +130,19 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
         start = zeros.clone()
         start[:-1] = (ratio[:-1] / plain[:-1]).log()  # the last step forgets the state
     return Parameters(gaps.log(), rows.tril(-1) + extra, start, scales)
+
+
+def _check_start(solver: Solver, space: Space) -> None:
+    if not (solver.sigmas.diff() < 0).all():
+        raise SolverError("this solver has inner stages (equal sigmas); a search starts from a "
+                          "multistep solver such as dpmpp_2m.")
+    first, last = (float(s) for s in solver.sigmas[[0, -1]])
+    top = float(space.clock.sigma(torch.zeros(1, dtype=torch.float64)))
+    if last != 0:
+        raise SolverError(f"a search's start must end at 0, its last sigma is {last:.4g}.")
+    if abs(first - top) > SPAN_TOLERANCE * top:
+        raise SolverError(f"a search's start must begin at the clock's first sigma {top:.6g}, "
+                          f"found {first:.6g}.")
 
 
 def _sigmas(raw_steps: Tensor, space: Space) -> Tensor:
