@@ -172,12 +172,16 @@ class _BoundModel:
         return self.session.denoise(x, sigma, self.items)
 
 
+class _NullSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """Noise levels and scalings of an eps model; lcm asks for both."""
+
+
 class _NullModel:
     """Counts calls and answers half the state."""
 
     def __init__(self) -> None:
         self.calls = 0
-        ms = comfy.model_sampling.ModelSamplingDiscrete()
+        ms = _NullSampling()
         patcher = SimpleNamespace(get_model_object=lambda name: ms)
         inner = SimpleNamespace(model_sampling=ms, model_patcher=patcher)
         self.inner_model = SimpleNamespace(inner_model=inner, model_patcher=patcher,
