@@ -15,6 +15,7 @@ from demo.comfyui import load_comfy
 ROOT = Path(__file__).resolve().parents[1]
 PACK = "solver_search_pack"
 CHECKPOINTS = ROOT / "demo" / "checkpoints"
+LATENTS = {"demo_flow": (16, 8, 8), "demo_eps": (4, 8, 8)}
 
 
 def pack(module: str) -> types.ModuleType:
@@ -32,6 +33,13 @@ def load_model(name: str) -> Any:  # noqa: ANN401  comfy's own type
     with torch.inference_mode():
         return load_comfy("comfy.sd").load_checkpoint_guess_config(
             str(CHECKPOINTS / f"{name}.safetensors"), output_vae=False, output_clip=False)[0]
+
+
+def load_vae(name: str) -> Any:  # noqa: ANN401  comfy's own type
+    """VAE of a demo checkpoint."""
+    with torch.inference_mode():
+        return load_comfy("comfy.sd").load_checkpoint_guess_config(
+            str(CHECKPOINTS / f"{name}.safetensors"), output_model=False, output_clip=False)[2]
 
 
 def prompts(model: Any, lines: tuple[str, ...]) -> list:  # noqa: ANN401

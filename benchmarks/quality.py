@@ -1,8 +1,8 @@
 """Error of every way of sampling, per model, CFG and number of model calls.
 
-All are measured in one run on the same held-out seeds and prompts, which no search has seen,
-against a reference of 100 calls. `handcrafted` is the best of all deterministic built-in samplers
-and schedules (and shifts), chosen in hindsight: an opponent that nobody has.
+All are measured on the same held-out seeds and prompts, which no search has seen, against a
+reference of 100 calls. `handcrafted` is the best of all deterministic built-in samplers and
+schedules (and shifts), chosen in hindsight: an opponent that nobody has.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from demo.prompts import HELD_OUT_PROMPTS, SEARCH_PROMPTS
-
-from .loading import load_model, pack, prompts
+from .cells import Cell, load_found
+from .features import data_features, features_of, frechet
+from .loading import LATENTS, load_model, load_vae, pack
+from .report import key, write_table
 
 RESULTS = Path(__file__).parent / "results"
-LATENTS = {"demo_flow": (16, 8, 8), "demo_eps": (4, 8, 8)}
+LEARNED = ("ays", "gits", "optimal_steps")  # step lists that ComfyUI ships
+NAMES = {"fit": "default"}
 log = logging.getLogger("benchmarks")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,133 +37,167 @@ class Plan:
 
     Args:
         models, guidances, calls: the cells.
-        methods: (method, effort) pairs.
+        methods: (method, effort) pairs to search with.
+        opponents: measure the built-in settings and published presets.
+        lists: also the best built-in setting on each shipped step list (AYS, GITS, ...).
+        transfer: measure solvers of other cells.
         seeds: held-out seeds.
-        batch: pictures per model call.
     """
 
-    models: tuple[str, ...] = tuple(LATENTS)
-    guidances: tuple[float, ...] = (1.0, 4.0)
-    calls: tuple[int, ...] = (5, 6, 8)
-    methods: tuple[tuple[str, str], ...] = (("fit", "thorough"),)
-    seeds: int = 64
-    batch: int = 32
+    models: tuple[str, ...]
+    guidances: tuple[float, ...]
+    calls: tuple[int, ...]
+    methods: tuple[tuple[str, str], ...]
+    opponents: bool
+    lists: bool
+    transfer: bool
+    seeds: int
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One model at one CFG."""
+class Bench:
+    """One cell with the features of its reference's pictures."""
 
-    name: str
-    model: Any
-    guidance: float
-    plan: Plan
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.vae = load_vae(cell.name)
+        self.prediction = pack("nodes.comfy_bridge.model").facts(cell.model).prediction
 
-    def guider(self, lines: tuple[str, ...]) -> Any:  # noqa: ANN401
-        """CFG guider on given prompts and the empty negative."""
-        session = pack("nodes.comfy_bridge.session")
-        return session.make_guider(self.model, prompts(self.model, lines),
-                                   prompts(self.model, ()), self.guidance)
+    def rows(self, plan: Plan) -> Iterator[Row]:
+        """All rows of the cell, each as soon as it is measured."""
+        for calls in plan.calls:
+            if plan.opponents:
+                yield from self.cell.measure(lambda t, n=calls: self.opponents(t, n, plan))
+            for method, effort in plan.methods:
+                yield from self.searched(calls, method, effort)
+            if plan.transfer:
+                yield from self.cell.measure(lambda t, n=calls: self.transferred(t, n))
 
-    def search(self, calls: int, method: str, effort: str) -> tuple[Any, Any]:
-        """(best solver, run) of a search on the search prompts."""
-        config = pack("solver_search.config").SearchConfig(calls, method, effort, seed=0)
-        latent = torch.zeros(self.plan.batch, *LATENTS[self.name])
-        job = pack("nodes.search_job").Job(self.guider(SEARCH_PROMPTS), latent, config,
-                                           self.guidance, "benchmark")
-        run = job.search()
-        return run.best, run
+    def searched(self, calls: int, method: str, effort: str) -> list[Row]:
+        """One row, or none if the search failed (the log says why)."""
+        try:
+            found = self.cell.search(calls, method, effort)
+        except RuntimeError as error:
+            log.warning("%s cfg %g, %d calls: %s", self.cell.name, self.cell.guidance, calls,
+                        error)
+            return []
+        name = NAMES.get(method, method)
+        return self.cell.measure(lambda t: [self.row(
+            t, t.solver(found.preset.solver, found.label), name, effort, found.facts)])
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """All rows of the cell."""
-        found = []
-        for calls in self.plan.calls:
-            for method, effort in self.plan.methods:
-                try:
-                    found.append((method, effort, *self.search(calls, method, effort)))
-                except RuntimeError as error:
-                    log.warning("%s %s %d: %s", self.name, method, calls, error)
-        latent = torch.zeros(self.plan.batch, *LATENTS[self.name])
-        within = pack("nodes.comfy_bridge.session").within
-        yield from within(self.guider(HELD_OUT_PROMPTS), latent,
-                          lambda session: self._measure(session, found), seed=0)
-
-    def _measure(self, session: Any, found: list[tuple]) -> list[dict[str, Any]]:  # noqa: ANN401
-        generator = torch.Generator().manual_seed(10_000)
-        noise = torch.randn((self.plan.seeds, *LATENTS[self.name]), generator=generator)
-        trial = pack("nodes.evidence").make_trial(session, noise, torch.arange(self.plan.seeds),
-                                                  self.plan.batch)
+    def opponents(self, trial: Any, calls: int, plan: Plan) -> list[Row]:  # noqa: ANN401
+        """Best built-in setting, best per shipped step list, and the published solvers."""
+        ordinary = pack("nodes.comfy_bridge.ordinary")
+        every = ordinary.settings(trial.session.sampling, calls,
+                                  ordinary.deterministic_samplers())
+        groups = {"handcrafted": every} | {
+            name: [s for s in every if s.scheduler.startswith(name)]
+            for name in LEARNED if plan.lists}
         rows = []
-        for calls in self.plan.calls:
+        for name, group in groups.items():
             begun = time.perf_counter()
-            best, tried = trial.best_ordinary(calls, everything=True)
-            rows.append(self._row(best, "handcrafted", f"{tried} tried", None,
-                                  time.perf_counter() - begun))
-        for method, effort, solver, run in found:
-            rows.append(self._row(trial.solver(solver, run.best_label), method, effort, run,
-                                  run.seconds))
+            if group:
+                best = trial.best_of(group, calls)
+                rows.append(self.row(trial, best, name, f"{len(group)} tried", {
+                    "seconds": round(time.perf_counter() - begun, 1)}))
+        return rows + self.published(trial, calls)
+
+    def published(self, trial: Any, calls: int) -> list[Row]:  # noqa: ANN401
+        """The DSS authors' solvers of this prediction, where the sigma range fits."""
+        rows = []
+        for preset in pack("presets.published").published():
+            same = preset.solver.flow == (self.prediction == "flow")
+            top = float(preset.solver.sigmas[0])
+            fits = abs(top / float(trial.session.sampling.sigma_max) - 1) < 0.01
+            if preset.solver.nfe == calls and same and fits:
+                rows.append(self.row(trial, trial.solver(preset.solver, preset.info.name),
+                                     "published", "as published", {}))
         return rows
 
-    def _row(self, m: Any, method: str, budget: str, run: Any,  # noqa: ANN401
-             seconds: float) -> dict[str, Any]:
-        return {"model": self.name, "prediction": "flow" if "flow" in self.name else "eps",
-                "guidance": self.guidance, "nfe": m.calls, "method": method, "solver": m.label,
-                "budget": budget, "error_mean": m.mean, "error_median": float(m.errors.median()),
-                "error_ci": m.interval, "seeds": len(m.errors),
-                "trajectories": None if run is None else run.problem.fit,
-                "model_calls": None if run is None else run.model_calls,
-                "seconds": round(seconds, 1)}
+    def transferred(self, trial: Any, calls: int) -> list[Row]:  # noqa: ANN401
+        """Solvers searched at other CFG scales of this model."""
+        here = self.cell.found_path(calls, "fit", "thorough")
+        others = here.parent.glob(f"{self.cell.name} cfg * {calls} fit thorough.safetensors")
+        rows = []
+        for path in sorted(others):
+            if path != here:
+                found = load_found(path)
+                row = self.row(trial, trial.solver(found.preset.solver, found.label), "default",
+                               "thorough", found.facts)
+                rows.append({**row, "transfer": f"searched at CFG {found.preset.info.guidance:g}"})
+        return rows
+
+    def row(self, trial: Any, m: Any, method: str, budget: str,  # noqa: ANN401
+            facts: dict[str, Any]) -> Row:
+        """One line of the results."""
+        log.warning("%s cfg %g, %d calls: %s %s %s %.4f", self.cell.name, self.cell.guidance,
+                    m.calls, method, budget, m.label, m.mean)
+        return {"model": self.cell.name, "prediction": self.prediction,
+                "guidance": self.cell.guidance, "nfe": m.calls, "method": method,
+                "solver": m.label, "budget": budget, "error_mean": m.mean,
+                "error_median": float(m.errors.median()), "error_ci": m.interval,
+                **self._frechet(trial, m.ends), "seeds": len(m.errors),
+                **{name: facts.get(name) for name in ("trajectories", "model_calls", "seconds",
+                                                      "peak_bytes")}}
+
+    def _frechet(self, trial: Any, ends: Tensor) -> dict[str, float | None]:  # noqa: ANN401
+        if self.vae is None:
+            return {"frechet_reference": None, "frechet_data": None}
+        if not torch.isfinite(ends).all():
+            return {"frechet_reference": float("inf"), "frechet_data": float("inf")}
+        ours, reference = (self._features(trial, x) for x in (ends, trial.reference))
+        return {"frechet_reference": frechet(ours, reference),
+                "frechet_data": frechet(ours, data_features())}
+
+    def _features(self, trial: Any, ends: Tensor) -> Tensor:  # noqa: ANN401
+        parts = trial.session.latent(ends).split(64)
+        pictures = [self.vae.decode(part).reshape(-1, 64, 64, 3).movedim(-1, 1) for part in parts]
+        return torch.cat([features_of(p) for p in pictures])
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, with each row's error over that of the best built-in setting of its cell."""
-    best = {_cell(r): r["error_mean"] for r in rows if r["method"] == "handcrafted"}
-    lines = ["| model | CFG | calls | method | budget | solver | error | 95 % | ratio | searched "
-             "with | s |", "|---|---|---|---|---|---|---|---|---|---|---|"]
-    for r in sorted(rows, key=lambda r: (*_cell(r), r["error_mean"])):
-        known = best.get(_cell(r))
-        ratio = f"{r['error_mean'] / known:.2f}" if known else ""
-        spent = "" if r["model_calls"] is None else f"{r['model_calls']} calls"
-        lines.append(f"| {r['model']} | {r['guidance']:g} | {r['nfe']} | {r['method']} | "
-                     f"{r['budget']} | {r['solver']} | {r['error_mean']:.4f} | "
-                     f"{r['error_ci']:.4f} | {ratio} | {spent} | "
-                     f"{'' if r['seconds'] is None else round(r['seconds'])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(row: dict[str, Any]) -> tuple[str, float, int]:
-    return row["model"], row["guidance"], row["nfe"]
-
-
-def _plan() -> Plan:
+def _plan(arguments: list[str] | None) -> Plan:
     parser = argparse.ArgumentParser("run.py bench", description=__doc__)
-    parser.add_argument("--models", nargs="+", default=list(LATENTS), choices=LATENTS)
-    parser.add_argument("--calls", nargs="+", type=int, default=[5, 6, 8])
-    parser.add_argument("--cfg", nargs="+", type=float, default=[1.0, 4.0])
-    parser.add_argument("--methods", nargs="+", default=["fit:thorough"],
+    parser.add_argument("--models", nargs="+", default=["demo_flow", "demo_eps"], choices=LATENTS)
+    parser.add_argument("--calls", nargs="+", type=int, default=[5, 6, 8, 10])
+    parser.add_argument("--cfg", nargs="+", type=float, default=[1.0, 3.0])
+    parser.add_argument("--methods", nargs="*", default=["fit:thorough"],
                         help="method:effort pairs, such as dss:standard")
-    parser.add_argument("--seeds", type=int, default=64)
-    chosen = parser.parse_args()
+    parser.add_argument("--no-opponents", action="store_true",
+                        help="leave out built-in and published solvers")
+    parser.add_argument("--lists", action="store_true",
+                        help="also measure the best setting on each shipped step list")
+    parser.add_argument("--transfer", action="store_true",
+                        help="also measure solvers found at other CFG scales")
+    parser.add_argument("--seeds", type=int, default=256)
+    chosen = parser.parse_args(arguments)
     methods = tuple(tuple(pair.split(":")) for pair in chosen.methods)
     return Plan(tuple(chosen.models), tuple(chosen.cfg), tuple(chosen.calls), methods,
-                chosen.seeds)
+                not chosen.no_opponents, chosen.lists, chosen.transfer, chosen.seeds)
 
 
-def main() -> None:
-    """Run the plan; results are written after every cell, merged by cell and method."""
-    plan = _plan()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the plan; each row is written at once, in place of an older one of its kind."""
+    plan = _plan(arguments)
     for name in plan.models:
         model = load_model(name)
         for guidance in plan.guidances:
-            _write(list(Cell(name, model, guidance, plan).rows()))
+            for row in Bench(Cell(name, model, guidance, plan.seeds)).rows(plan):
+                add_row(row)
+    write_table(RESULTS)
 
 
-def _write(rows: list[dict[str, Any]]) -> None:
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / "quality.json"
-    known = json.loads(path.read_text())["rows"] if path.exists() else []
-    fresh = {(*_cell(r), r["method"], r["budget"]) for r in rows}
-    kept = [r for r in known if (*_cell(r), r["method"], r["budget"]) not in fresh]
-    path.write_text(json.dumps({"rows": kept + rows}, indent=1))
-    (RESULTS / "quality.md").write_text("# Quality\n\n" + table(kept + rows))
-    log.warning("%s", table(rows))
+def add_row(row: Row, results: Path = RESULTS) -> None:
+    """Put a row into quality.json; safe beside another process that does the same."""
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / "quality.json"
+    with _locked(results / ".lock"):
+        rows = json.loads(path.read_text())["rows"] if path.exists() else []
+        kept = [r for r in rows if key(r) != key(row)]
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"rows": sorted([*kept, row], key=key)}, indent=1) + "\n")
+        partial.replace(path)
+
+
+def _locked(path: Path) -> Any:  # noqa: ANN401
+    from filelock import FileLock
+
+    return FileLock(path)

@@ -25,7 +25,7 @@ from .comfy_bridge.session import Session
 
 log = logging.getLogger("solver-search")
 REFERENCE_CALLS = 100
-STAGES = ((4, 24), (16, 6))  # all on 4 starts, the best 24 on 16, the best 6 on all
+STAGES = ((4, 24), (16, 8), (64, 3))  # all on 4 starts, the best 24 on 16, ..., 3 on all
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,22 @@ class Trial:
     def best_ordinary(self, calls: int, *, everything: bool) -> tuple[Measured, int]:
         """The best built-in setting with at most `calls` calls, and how many were tried.
 
-        All are tried on a few starts, the better ones on more, the best few on all.
         `everything` tries every deterministic sampler, else the popular ones.
         """
         names = deterministic_samplers() if everything else POPULAR_SAMPLERS
-        left = tried = settings(self.session.sampling, calls, names)
+        tried = settings(self.session.sampling, calls, names)
+        return self.best_of(tried, calls), len(tried)
+
+    def best_of(self, left: list[Setting], calls: int) -> Measured:
+        """The best of some built-in settings.
+
+        All are tried on a few starts, the better ones on more, the best few on all.
+        """
         for count, kept in STAGES:
-            if count < len(self.items):
+            if count < len(self.items) and len(left) > kept:
                 left = sorted(left, key=lambda s, n=count: self._mean_on(s, calls, n))[:kept]
         finals = [self.setting(setting, calls) for setting in left]
-        return min(finals, key=lambda m: m.mean), len(tried)
+        return min(finals, key=lambda m: m.mean)
 
     def _mean_on(self, setting: Setting, calls: int, count: int) -> float:
         """Mean error on the first starts; infinite when ComfyUI's sampler fails here."""

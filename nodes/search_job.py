@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -143,16 +142,9 @@ class Job:
         session.denoise(x, sigma, items)
         _wait(session.device)
         each = (time.perf_counter() - begun) / len(x)
-        calls = self._expected_calls()
+        calls = self.config.expected_calls
         needed = session.activation_bytes + 2 * problem.starts.nbytes * self.config.steps
         return Estimate(calls, each * calls, problem.batch, needed)
-
-    def _expected_calls(self) -> int:
-        if math.isfinite(self.config.budget.model_calls):
-            return int(self.config.budget.model_calls)
-        sizes, n = self.config.sizes, self.config.steps
-        presented = 40 * sizes.iterations * 8
-        return (sizes.fit + sizes.held_out) * 100 + presented * n * 4 + 20 * sizes.held_out * n
 
     def _prove(self, session: Session, preset: Preset) -> Preset:
         """The preset with its error on seeds and prompts the search never saw."""
@@ -166,8 +158,7 @@ class Job:
 
     def _preset(self, solver: Solver, model: ModelFacts, run: Run) -> Preset:
         *_, height, width = self.latent.shape
-        calls = 100 if self.config.method == "dss_published" else self.config.sizes.teacher_calls
-        teacher = f"{'euler' if calls == 100 else 'deis'}, {calls} calls"
+        teacher = METHODS[self.config.method].teacher.format(self.config.sizes.teacher_calls)
         info = PresetInfo(
             name=self.name, created=datetime.date.today().isoformat(), family=model.family,
             prediction=model.prediction, latent_channels=model.latent_channels, shift=model.shift,

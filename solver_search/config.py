@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from .methods.dlms import DlmsSettings, dlms
 from .methods.dss import DssSettings, beyond_paper, dss
 from .methods.fit import FitSettings, fit
+from .methods.gits import GitsSettings, gits
+from .methods.s4s import S4SSettings, s4s
 from .search import Budget, Run
 
 
@@ -18,9 +21,10 @@ class Effort:
         fit, held_out: starts searched on, and starts kept for choosing.
         model_calls: most model calls, teacher and choosing included (fit methods).
         teacher_calls: calls of the accurate teacher per start.
-        screened: noises on which every schedule is tried first.
-        refined: schedules that are refined.
-        iterations: Levenberg-Marquardt steps; DSS takes ten times as many.
+        screened: starts on which every schedule is tried first.
+        compared: starts on which the better schedules are compared.
+        refined: fitted solvers that begin to be refined; the best goes on.
+        iterations: Levenberg-Marquardt steps; DSS takes forty times as many.
         evidence: unseen seeds on which the result is measured afterwards.
     """
 
@@ -29,15 +33,17 @@ class Effort:
     model_calls: int
     teacher_calls: int
     screened: int
+    compared: int
     refined: int
     iterations: int
     evidence: int
 
 
+BATCH = 8
 EFFORTS = {
-    "quick": Effort(8, 4, 1_500, 24, 2, 1, 3, 8),
-    "standard": Effort(12, 8, 6_000, 32, 4, 1, 5, 16),
-    "thorough": Effort(64, 24, 40_000, 48, 6, 1, 16, 32),
+    "quick": Effort(8, 4, 1_500, 24, 2, 8, 1, 3, 8),
+    "standard": Effort(12, 8, 6_000, 32, 4, 12, 1, 5, 16),
+    "thorough": Effort(64, 24, 40_000, 48, 8, 32, 2, 16, 32),
 }
 
 
@@ -49,11 +55,15 @@ class MethodInfo:
         sentence: what it is, in an artist's words.
         gradient: whether it differentiates through the model.
         run: searches, given the book-keeping and the request.
+        passes: what one learning step costs per picture and sampling step, in model calls.
+        teacher: what the solver learns from, {} standing for the effort's number of calls.
     """
 
     sentence: str
     gradient: bool
     run: Callable[[Run, SearchConfig], None]
+    passes: int = 4
+    teacher: str = "deis, {} calls"
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,23 @@ class SearchConfig:
         return EFFORTS[self.effort]
 
     @property
+    def descents(self) -> int:
+        """Learning steps of the methods that descend a gradient, BATCH pictures each."""
+        return 40 * self.sizes.iterations
+
+    @property
+    def expected_calls(self) -> int:
+        """About how many model calls' worth of time the search takes."""
+        info, sizes = METHODS[self.method], self.sizes
+        if not info.gradient:
+            return sizes.model_calls
+        starts = sizes.fit + sizes.held_out
+        learning = self.descents * BATCH * self.steps * info.passes
+        return starts * 100 + learning + 20 * sizes.held_out * self.steps
+
+    @property
     def budget(self) -> Budget:
-        """What the search may spend; DSS is bounded by its iterations instead."""
+        """What the search may spend; methods with a gradient are bounded by their iterations."""
         if METHODS[self.method].gradient:
             return Budget()
         return Budget(model_calls=self.sizes.model_calls)
@@ -99,8 +124,8 @@ class SearchConfig:
 def _fit(run: Run, config: SearchConfig) -> None:
     sizes = config.sizes
     fit(run, FitSettings(teacher_calls=sizes.teacher_calls, starts=sizes.refined,
-                         screened=sizes.screened, iterations=sizes.iterations,
-                         difference=run.problem.difference))
+                         screened=sizes.screened, compared=sizes.compared,
+                         iterations=4 * sizes.iterations, difference=run.problem.difference))
 
 
 def _dss(run: Run, config: SearchConfig) -> None:
@@ -112,15 +137,41 @@ def _dss_published(run: Run, config: SearchConfig) -> None:
 
 
 def _dss_settings(config: SearchConfig) -> DssSettings:
-    return replace(DssSettings(), iterations=40 * config.sizes.iterations, seed=config.seed)
+    return replace(DssSettings(), iterations=config.descents, seed=config.seed)
+
+
+def _s4s(run: Run, config: SearchConfig) -> None:
+    s4s(run, S4SSettings(iterations=config.descents, seed=config.seed))
+
+
+def _s4s_alt(run: Run, config: SearchConfig) -> None:
+    s4s(run, S4SSettings(iterations=config.descents, seed=config.seed, alternations=4))
+
+
+def _dlms(run: Run, config: SearchConfig) -> None:
+    dlms(run, DlmsSettings(iterations=config.descents, seed=config.seed))
+
+
+def _gits(run: Run, config: SearchConfig) -> None:
+    gits(run, GitsSettings())
 
 
 METHODS = {
-    "fit": MethodInfo("The default: fits step positions and weights to your model without "
-                      "training anything. Works with every model, also quantised ones.",
-                      False, _fit),
+    "fit": MethodInfo("The default. Fits step positions and weights to your model without "
+                      "training anything; works with every model, also quantised ones, and is "
+                      "the best and the cheapest here.", False, _fit),
     "dss": MethodInfo("Differentiable Solver Search with a better teacher and steadier learning. "
-                      "Slower; needs a full-precision model.", True, _dss),
+                      "Slower than fit; needs a full-precision model.", True, _dss),
     "dss_published": MethodInfo("Differentiable Solver Search exactly as in its paper, for "
-                                "comparison.", True, _dss_published),
+                                "comparison.", True, _dss_published, teacher="euler, 100 calls"),
+    "s4s": MethodInfo("S4S: keeps a ready-made schedule and learns only how steps are mixed. "
+                      "Needs a full-precision model.", True, _s4s, teacher="deis, 20 calls"),
+    "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
+                          "full-precision model.", True, _s4s_alt, teacher="deis, 20 calls"),
+    "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
+                       "Needs a full-precision model.", True, _dlms, passes=6,
+                       teacher="dpmpp_2m, one step between"),
+    "gits": MethodInfo("GITS: only looks for good step positions, for the samplers you know. "
+                       "The quickest, and the least gain.", False, _gits,
+                       teacher="deis, 60 calls"),
 }

@@ -148,13 +148,20 @@ class Run:
         """The counted denoiser of given starts."""
         return lambda x, sigma: self.call(x, sigma, items)
 
-    def trace(self, teacher: Solver) -> Trajectory:
-        """Teacher trajectories of all starts; its end points become the held-out reference."""
+    def trace(self, teacher: Solver, keep: int | None = None) -> Trajectory:
+        """Teacher trajectories; the end points of all starts become the reference.
+
+        Args:
+            teacher: an accurate solver.
+            keep: how many starts' whole trajectories are returned (None: all).
+        """
         self.tell(f"teacher, {teacher.nfe} calls")
-        items = torch.arange(len(self.problem.starts))
+        count = len(self.problem.starts)
+        kept, rest = torch.arange(count).tensor_split([keep or count])
         with torch.no_grad():
-            trajectory = trace(self.denoise(items), teacher, self.problem.starts)
-        self.reference = trajectory.end
+            trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept])
+        ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
+        self.reference = torch.cat([trajectory.end, *ends])
         return trajectory
 
     def ends(self, solver: Solver, items: Tensor) -> Tensor:

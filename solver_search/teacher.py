@@ -19,32 +19,35 @@ class Trajectory:
 
     Args:
         sigmas: (L + 1,) falling to 0.
-        states: (L + 1, B, C, ...) visited states, x's dtype.
+        states: (L + 1, B, C, ...) visited states, x's dtype; kept in main memory.
         directions: (L, B, C, ...) d = (x - D) / sigma at all but the last.
+        device: where `end`, `at` and `nearest` return their tensors.
     """
 
     sigmas: Tensor
     states: Tensor
     directions: Tensor
+    device: torch.device = torch.device("cpu")
 
     @property
     def end(self) -> Tensor:
         """(B, C, ...) the finished picture."""
-        return self.states[-1]
+        return self.states[-1].to(self.device)
 
-    def at(self, sigma: float) -> Tensor:
-        """State at any sigma by cubic Hermite interpolation (d is the exact slope)."""
+    def at(self, sigma: float, items: Tensor | slice = slice(None)) -> Tensor:
+        """State of some starts at any sigma, by cubic Hermite interpolation (d is the slope)."""
         i = self._interval(sigma)
         s0, s1 = float(self.sigmas[i]), float(self.sigmas[i + 1])
         h, t = s1 - s0, (sigma - s0) / (s1 - s0)
-        x0, x1, d0 = self.states[i], self.states[i + 1], self.directions[i]
-        d1 = self.directions[i + 1] if s1 > 0 else 2 * (x1 - x0) / h - d0
+        x0, x1, d0 = (v[items].to(self.device) for v in (
+            self.states[i], self.states[i + 1], self.directions[i]))
+        d1 = self.directions[i + 1][items].to(self.device) if s1 > 0 else 2 * (x1 - x0) / h - d0
         return ((1 + 2 * t) * (1 - t) ** 2 * x0 + t * (1 - t) ** 2 * h * d0
                 + t * t * (3 - 2 * t) * x1 + t * t * (t - 1) * h * d1)
 
     def nearest(self, progress: float) -> Tensor:
         """State whose index is nearest to `progress` of the way, as DSS matches its teacher."""
-        return self.states[round(progress * (len(self.sigmas) - 1))]
+        return self.states[round(progress * (len(self.sigmas) - 1))].to(self.device)
 
     def _interval(self, sigma: float) -> int:
         above = int((self.sigmas > sigma).sum())
@@ -68,10 +71,11 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor) -> Trajectory:
     directions: list[Tensor] = []
 
     def keep(row: int, state: Tensor, denoised: Tensor) -> None:
-        directions.append((state - denoised) / float(solver.sigmas[row]))
+        states.append(state.cpu())
+        directions.append(((state - denoised) / float(solver.sigmas[row])).cpu())
 
-    sample(denoise, solver, x, keep, states=states, check=True)
-    return Trajectory(solver.sigmas, torch.stack(states), torch.stack(directions))
+    states.append(sample(denoise, solver, x, keep, check=True).cpu())
+    return Trajectory(solver.sigmas, torch.stack(states), torch.stack(directions), x.device)
 
 
 def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:

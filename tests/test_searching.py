@@ -13,7 +13,7 @@ from solver_search.clocks import arcsinh_clock, flow_clock, time_clock
 from solver_search.forms import from_weights
 from solver_search.gradient import recomputed
 from solver_search.losses import dss_loss, endpoint_huber, trajectory_mse
-from solver_search.methods import fit as fitting
+from solver_search.methods import refine as fitting
 from solver_search.methods.dss import DssSettings, Lion, _row_mask, beyond_paper, dss
 from solver_search.methods.fit import FitSettings, fit
 from solver_search.parameters import Parameters, Space, from_solver, to_solver, uniform_parameters

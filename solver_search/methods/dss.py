@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,21 +18,10 @@ from ..gradient import recomputed
 from ..losses import dss_loss
 from ..parameters import Form, Parameters, Space, to_solver, uniform_parameters
 from ..sample import sample
-from ..search import Run, SearchError
+from ..search import Run
 from ..solver import Solver
 from ..teacher import Trajectory, accurate_teacher, euler_table
-
-# 16-bit models need long steps; a network that oscillates in time needs short ones.
-SPOT_CHECK_STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
-SPOT_CHECK_TOLERANCE = 0.05  # the best step agrees to about 2 % in float32 (tiny random SD3)
-
-
-class LossOf(Protocol):
-    """Loss of raw numbers on given starts; targets at the sigmas of `met`, or of the solver."""
-
-    def __call__(self, raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
-        """See the class."""
-        ...
+from .descent import LossOf, batches, check_finite, cosine, spot_check
 
 
 @dataclass(frozen=True)
@@ -106,8 +94,8 @@ def dss(run: Run, settings: DssSettings) -> None:
     run.offer(to_solver(raw, space), "dss start")
     mask = _row_mask(run.problem.steps, cap=settings.cap_order)
     loss_of = _loss(run, teacher, space, mask, settings)
-    order = _batches(run.problem.fit, settings)
-    _spot_check(loss_of, raw, next(order), to_solver(raw, space))
+    order = batches(run.problem.fit, settings.batch, settings.seed)
+    spot_check(loss_of, raw, next(order), to_solver(raw, space))
     _descend(run, raw, space, loss_of, order, mask, settings)
 
 
@@ -119,7 +107,7 @@ def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: It
     every = max(1, settings.iterations // settings.offers)
     for i in range(1, settings.iterations + 1):
         loss = loss_of(raw, next(order))
-        _check_finite(loss, i)
+        check_finite(loss, i)
         optimiser.step(list(torch.autograd.grad(loss, tensors)), _rate(settings, i))
         with torch.no_grad():
             for mean, t in zip(averaged, tensors, strict=True):
@@ -187,53 +175,4 @@ def _masked(raw: Parameters, mask: Tensor) -> Parameters:
 def _rate(settings: DssSettings, iteration: int) -> float:
     if not settings.decay:
         return settings.learning_rate
-    angle = torch.tensor(torch.pi * iteration / settings.iterations)
-    return float(settings.learning_rate * (1 + angle.cos()) / 2)
-
-
-def _batches(count: int, settings: DssSettings) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(settings.seed)
-    while True:
-        order = torch.randperm(count, generator=generator)
-        yield from order.split(settings.batch)
-
-
-def _check_finite(loss: Tensor, iteration: int) -> None:
-    if not torch.isfinite(loss.detach()):
-        raise SearchError(f"the loss became NaN at iteration {iteration}; the best solver before "
-                          "it is kept. Lower the learning rate or raise the model's precision.")
-
-
-def _spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:
-    """Compare the gradient with central differences, one random direction per raw tensor.
-
-    Some networks drop part of a gradient without an error (in-place edits, fused kernels).
-    Targets stay where they are, as in the search, where no gradient flows through them.
-    """
-    generator = torch.Generator().manual_seed(1)
-    tensors = [t.detach().clone().requires_grad_() for t in raw.tensors()]
-    gradients = torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
-    for i, gradient in enumerate(gradients):
-        along = [torch.zeros_like(t) for t in tensors]
-        along[i] = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)
-        slope = float((gradient * along[i]).sum())
-        measured = []
-        for step in SPOT_CHECK_STEPS:
-            measured.append(_slope(loss_of, raw, tensors, along, items, met, step))
-            if abs(slope - measured[-1]) <= SPOT_CHECK_TOLERANCE * abs(measured[-1]) + 1e-9:
-                break
-        else:
-            raise SearchError(
-                f"this model's gradient is wrong: along a test direction it says {slope:.4g}, "
-                f"finite differences say {min(measured, key=lambda m: abs(m - slope)):.4g}. Use "
-                "the method 'fit', which needs no gradient.")
-
-
-def _slope(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], along: list[Tensor],
-           items: Tensor, met: Solver, step: float) -> float:
-    """Central difference of the loss along a direction."""
-    ends = []
-    for sign in (1, -1):
-        there = [t.detach() + sign * step * v for t, v in zip(tensors, along, strict=True)]
-        ends.append(float(loss_of(raw.with_tensors(there), items, met).detach()))
-    return (ends[0] - ends[1]) / (2 * step)
+    return cosine(settings.learning_rate, iteration, settings.iterations)

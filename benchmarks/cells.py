@@ -1,0 +1,133 @@
+"""One model at one CFG: its reference, its opponents, and searches in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from demo.prompts import HELD_OUT_PROMPTS, SEARCH_PROMPTS
+
+from .loading import LATENTS, ROOT, pack, prompts
+
+WORK = ROOT / "output" / "benchmarks"  # references and found solvers; safe to delete
+SEED = 10_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search brought.
+
+    Args:
+        preset: the best solver.
+        label: of the stage that found it.
+        facts: trajectories, model_calls, seconds, peak_bytes (beside the model, None unknown).
+    """
+
+    preset: Any
+    label: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model at a CFG, measured on `seeds` held-out noises, `batch` pictures per call."""
+
+    name: str
+    model: Any
+    guidance: float
+    seeds: int
+    batch: int = 32
+
+    @property
+    def latent(self) -> Tensor:
+        """Zeros of the picture size."""
+        return torch.zeros(self.batch, *LATENTS[self.name])
+
+    def guider(self, lines: tuple[str, ...]) -> Any:  # noqa: ANN401
+        """CFG guider on given prompts and the empty negative."""
+        session = pack("nodes.comfy_bridge.session")
+        return session.make_guider(self.model, prompts(self.model, lines),
+                                   prompts(self.model, ()), self.guidance)
+
+    def measure(self, work: Callable[[Any], T]) -> T:
+        """Call `work` with a Trial on held-out seeds and prompts."""
+        within = pack("nodes.comfy_bridge.session").within
+        return within(self.guider(HELD_OUT_PROMPTS), self.latent,
+                      lambda session: work(self._trial(session)), seed=0)
+
+    def _trial(self, session: Any) -> Any:  # noqa: ANN401
+        evidence = pack("nodes.evidence")
+        generator = torch.Generator().manual_seed(SEED)
+        noise = torch.randn((self.seeds, *LATENTS[self.name]), generator=generator)
+        items = torch.arange(self.seeds)
+        path = WORK / "references" / f"{self.name} cfg {self.guidance:g} {self.seeds}.pt"
+        if path.exists():
+            reference = torch.load(path, weights_only=True)
+            return evidence.Trial(session, session.starts(noise), items, reference, self.batch)
+        trial = evidence.make_trial(session, noise, items, self.batch)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(trial.reference, path)
+        return trial
+
+    def found_path(self, calls: int, method: str, effort: str) -> Path:
+        """Where a search's solver lies."""
+        return (WORK / "found" /
+                f"{self.name} cfg {self.guidance:g} {calls} {method} {effort}.safetensors")
+
+    def search(self, calls: int, method: str, effort: str) -> Found:
+        """Search in a forked process, so that its peak memory is its own.
+
+        Raises:
+            RuntimeError: when the search failed; its message is in the log above.
+        """
+        path = self.found_path(calls, method, effort)
+        path.unlink(missing_ok=True)
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=self._search, args=(calls, method, effort, path))
+        child.start()
+        child.join()
+        if not path.exists():
+            raise RuntimeError(f"{method}:{effort} found no solver")
+        return load_found(path)
+
+    def _search(self, calls: int, method: str, effort: str, path: Path) -> None:
+        before, begun = _resident_bytes(), time.perf_counter()
+        config = pack("solver_search.config").SearchConfig(calls, method, effort, seed=0)
+        best: list[Any] = []
+        job = pack("nodes.search_job").Job(self.guider(SEARCH_PROMPTS), self.latent, config,
+                                           self.guidance, path.stem, on_improved=best.append)
+        run = job.search()
+        facts = {"trajectories": run.problem.fit, "model_calls": run.model_calls,
+                 "seconds": round(time.perf_counter() - begun, 1),
+                 "peak_bytes": peak_bytes() - before, "ended_by": run.ended_by,
+                 "label": run.best_label, "validation": run.best_error}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".json").write_text(json.dumps(facts))
+        path.write_bytes(pack("presets.file").dump(best[-1]))
+
+
+def load_found(path: Path) -> Found:
+    """A search's result from its files."""
+    facts = json.loads(path.with_suffix(".json").read_text())
+    return Found(pack("presets.file").parse(path.read_bytes()), facts.pop("label"), facts)
+
+
+def peak_bytes() -> int:
+    """Most memory this process has held at once (Linux: KiB in ru_maxrss)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

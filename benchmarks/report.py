@@ -1,0 +1,106 @@
+"""quality.json as Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+GOAL_CALLS, GOAL_CFG = (5, 6, 8, 10), (1.0, 3.0, 4.0)
+
+
+def key(row: Row) -> tuple:
+    """What a row is about: a newer row of the same key replaces the older one."""
+    return (*cell(row), row["method"], row["budget"], row.get("transfer", ""),
+            row["solver"] if row["method"] == "published" else "")
+
+
+def cell(row: Row) -> tuple[str, float, int]:
+    """Model, CFG and number of model calls."""
+    return row["model"], row["guidance"], row["nfe"]
+
+
+def write_table(results: Path) -> None:
+    """Write quality.md beside quality.json."""
+    rows = json.loads((results / "quality.json").read_text())["rows"]
+    text = f"# Quality\n\n{summary(rows)}\n## Every row\n\n{table(rows)}"
+    (results / "quality.md").write_text(text)
+
+
+def summary(rows: list[Row]) -> str:
+    """The default at each budget over the best built-in setting: geometric means and worst."""
+    best = _handcrafted(rows)
+    lines = ["The default's error over that of the best built-in setting of the same cell, and "
+             "the same for the Frechet distance to the reference's pictures.", "",
+             "| model | CFG | budget | calls: ratio | geometric mean | worst | Frechet |",
+             "|---|---|---|---|---|---|---|"]
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row["method"] == "default" and "transfer" not in row and cell(row) in best:
+            groups.setdefault((row["model"], row["guidance"], row["budget"]), []).append(row)
+    for (model, cfg, budget), members in sorted(groups.items()):
+        members.sort(key=lambda r: r["nfe"])
+        ratios = [_ratio(r, best[cell(r)], "error_mean") for r in members]
+        each = ", ".join(f"{r['nfe']}: {x:.2f}" for r, x in zip(members, ratios, strict=True))
+        lines.append(f"| {model} | {cfg:g} | {budget} | {each} | {_mean(ratios):.2f} | "
+                     f"{max(ratios):.2f} | {_frechet(members, best)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _handcrafted(rows: list[Row]) -> dict[tuple, Row]:
+    return {cell(r): r for r in rows if r["method"] == "handcrafted"}
+
+
+def _ratio(row: Row, other: Row, field: str) -> float:
+    return max(row[field], 1e-9) / max(other[field], 1e-9)
+
+
+def _mean(values: list[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def _frechet(members: list[Row], best: dict[tuple, Row]) -> str:
+    ratios = [_ratio(r, best[cell(r)], "frechet_reference") for r in members
+              if r.get("frechet_reference") is not None
+              and best[cell(r)].get("frechet_reference") is not None]
+    return f"{_mean(ratios):.2f}" if ratios else ""
+
+
+def equal_steps(row: Row, rows: list[Row]) -> str:
+    """Calls at which the best built-in setting reaches a row's error, by log interpolation."""
+    known = sorted((r["nfe"], math.log(r["error_mean"])) for r in rows
+                   if r["method"] == "handcrafted" and cell(r)[:2] == cell(row)[:2])
+    target = math.log(row["error_mean"])
+    for (n0, e0), (n1, e1) in zip(known, known[1:], strict=False):
+        if e1 <= target <= e0:
+            return f"{n0 + (n1 - n0) * (e0 - target) / (e0 - e1):.1f}"
+    if known and target < known[-1][1]:
+        return f"> {known[-1][0]}"
+    return ""
+
+
+def table(rows: list[Row]) -> str:
+    """All rows, by cell and error."""
+    best = _handcrafted(rows)
+    lines = ["| model | CFG | calls | method | budget | solver | error | 95 % | median | ratio | "
+             "built-in needs | Frechet to reference | to data | model calls | s | MB | seeds |",
+             "|" + "---|" * 17]
+    for r in sorted(rows, key=lambda r: (*cell(r), r["error_mean"])):
+        known = best.get(cell(r))
+        name = r["method"] + (f", {r['transfer']}" if "transfer" in r else "")
+        peak = r.get("peak_bytes")
+        needs = "" if r["method"] == "handcrafted" else equal_steps(r, rows)
+        lines.append("| " + " | ".join([
+            r["model"], f"{r['guidance']:g}", str(r["nfe"]), name, r["budget"], r["solver"],
+            f"{r['error_mean']:.4f}", f"{r['error_ci']:.4f}", f"{r['error_median']:.4f}",
+            f"{_ratio(r, known, 'error_mean'):.2f}" if known else "", needs,
+            _number(r.get("frechet_reference"), 5), _number(r.get("frechet_data"), 4),
+            str(r.get("model_calls") or ""), _number(r.get("seconds"), 0),
+            _number(peak and peak / 1e6, 0), str(r["seeds"])]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

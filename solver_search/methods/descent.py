@@ -1,0 +1,84 @@
+"""What the methods that descend a gradient share: batches, rates, and checks of the gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..parameters import Parameters
+from ..search import SearchError
+from ..solver import Solver
+
+# 16-bit models need long steps; a network that oscillates in time needs short ones.
+SPOT_CHECK_STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+SPOT_CHECK_TOLERANCE = 0.05  # the best step agrees to about 2 % in float32 (tiny random SD3)
+
+
+class LossOf(Protocol):
+    """Loss of raw numbers on given starts; targets at the sigmas of `met`, or of the solver."""
+
+    def __call__(self, raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
+        """See the class."""
+        ...
+
+
+def batches(count: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Endless batches of start indices, every start once per round."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(count, generator=generator).split(size)
+
+
+def cosine(rate: float, iteration: int, iterations: int) -> float:
+    """A rate that falls to 0 by half a cosine."""
+    return rate * (1 + math.cos(math.pi * iteration / iterations)) / 2
+
+
+def check_finite(loss: Tensor, iteration: int) -> None:
+    """Stop at the first loss that is no number.
+
+    Raises:
+        SearchError: naming the iteration.
+    """
+    if not torch.isfinite(loss.detach()):
+        raise SearchError(f"the loss became NaN at iteration {iteration}; the best solver before "
+                          "it is kept. Lower the learning rate or raise the model's precision.")
+
+
+def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:
+    """Compare the gradient with central differences, one random direction per raw tensor.
+
+    Some networks drop part of a gradient without an error (in-place edits, fused kernels).
+    Targets stay where they are, as in the search, where no gradient flows through them.
+    """
+    generator = torch.Generator().manual_seed(1)
+    tensors = [t.detach().clone().requires_grad_() for t in raw.tensors()]
+    gradients = torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
+    for i, gradient in enumerate(gradients):
+        along = [torch.zeros_like(t) for t in tensors]
+        along[i] = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)
+        slope = float((gradient * along[i]).sum())
+        measured = []
+        for step in SPOT_CHECK_STEPS:
+            measured.append(_slope(loss_of, raw, tensors, along, items, met, step))
+            if abs(slope - measured[-1]) <= SPOT_CHECK_TOLERANCE * abs(measured[-1]) + 1e-9:
+                break
+        else:
+            raise SearchError(
+                f"this model's gradient is wrong: along a test direction it says {slope:.4g}, "
+                f"finite differences say {min(measured, key=lambda m: abs(m - slope)):.4g}. Use "
+                "the method 'fit', which needs no gradient.")
+
+
+def _slope(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], along: list[Tensor],
+           items: Tensor, met: Solver, step: float) -> float:
+    """Central difference of the loss along a direction."""
+    ends = []
+    for sign in (1, -1):
+        there = [t.detach() + sign * step * v for t, v in zip(tensors, along, strict=True)]
+        ends.append(float(loss_of(raw.with_tensors(there), items, met).detach()))
+    return (ends[0] - ends[1]) / (2 * step)

@@ -1,0 +1,270 @@
+r"""Levenberg-Marquardt on the end point, Jacobian by finite differences: no gradients.
+
+Sigmas, rows, row sums and the sigma told to the model move together. A parameter re-runs only the
+calls behind it. Starts are split into parts; each part keeps the quadratic model of its loss at
+the point where it was last linearised, a step minimises the sum of all, and one part is
+linearised anew per iteration (sum of functions, Sohl-Dickstein et al. 2014, arXiv 1311.2115).
+A step must lower the loss of all starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..forms import denoised_steps
+from ..parameters import Parameters, Space, to_solver
+from ..search import Run
+from ..solver import Solver, SolverError
+from .rows import precise
+
+ROBUST_ERROR = 0.02  # relative error below which a start no longer gains weight
+PRIOR = 1e-3
+DAMPING_FLOOR = 0.03
+LEAST_DAMPING = 1e-3
+VAIN = 6  # iterations without a better solver on held-out starts that end a refinement
+FIRST_DAMPING = 1e-2
+TRIES = 4
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """One number a refinement may change.
+
+    Args:
+        kind: progress, row, start or scale.
+        index: which one.
+        call: first model call whose input it changes.
+        limit: most it may move in one step.
+        step: finite-difference step.
+    """
+
+    kind: str
+    index: tuple[int, ...]
+    call: int
+    limit: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Model of a part's loss around `centre`."""
+
+    hessian: Tensor
+    slope: Tensor
+    centre: Tensor
+
+
+@dataclass
+class Refinement:
+    """The state of one refinement.
+
+    Args:
+        run: the search.
+        raw: where it stands.
+        space: what raw means.
+        label: its name in events.
+        difference: finite-difference step.
+        part: starts linearised in one iteration.
+        vain: iterations since the run's best solver last changed.
+        losses: of all starts, first that of the start, then one per iteration.
+    """
+
+    run: Run
+    raw: Parameters
+    space: Space
+    label: str
+    difference: float = 2e-3
+    part: int = 16
+    damping: float = FIRST_DAMPING
+    vain: int = 0
+    losses: list[float] = field(default_factory=list)
+    models: dict[int, Quadratic] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.losses:
+            errors = self.run.errors(to_solver(self.raw, self.space), self.run.fitted)
+            self.losses.append(float(robust(errors)))
+
+    def iterate(self, count: int, patience: float) -> None:
+        """At most `count` iterations; fewer when a round gains < `patience`, or in vain."""
+        for _ in range(count):
+            if self.vain >= VAIN or self._stalled(patience):
+                return
+            before = self.run.best
+            self._iteration()
+            self.vain = 0 if self.run.best is not before else self.vain + 1
+
+    def _stalled(self, patience: float) -> bool:
+        round_of = len(self.run.fitted.split(self.part))
+        before = self.losses[:-round_of]
+        return bool(before) and self.losses[-1] > (1 - patience) * before[-1]
+
+    def _iteration(self) -> None:
+        parts = self.run.fitted.split(self.part)
+        k = (len(self.losses) - 1) % len(parts)
+        along = coordinates(self.raw, _progress(self.raw), self.difference)
+        self.models[k] = _linearised(self.run, self.raw, self.space, along, parts[k])
+        hessian, slope = _total(self.models, _values(self.raw, along))
+        self._first_better(along, _steps(hessian, slope, along, self.damping, self.losses[-1]))
+
+    def _first_better(self, along: list[Coordinate],
+                      steps: Iterator[tuple[Tensor, float]]) -> None:
+        """Take the first damped step that lowers the loss."""
+        for change, damping in steps:
+            tried = moved(self.raw, self.space, along, change)
+            solver = _valid(tried, self.space)
+            if solver is None:
+                continue
+            loss = float(robust(self.run.errors(solver, self.run.fitted)))
+            if loss < self.losses[-1]:
+                self.raw, self.damping = tried, max(damping / 4, LEAST_DAMPING)
+                self.run.offer(solver, f"{self.label}, step {len(self.losses)}")
+                self.losses.append(loss)
+                return
+        self.losses.append(self.losses[-1])
+
+
+def coordinates(raw: Parameters, progress: Tensor, difference: float) -> list[Coordinate]:
+    """All free numbers of a solver, in the order of the calls they first touch."""
+    count, free = len(raw.steps), raw.start is not None
+    gaps = progress.diff()
+    found = []
+    for k in range(1, count):
+        gap = float(min(gaps[k - 1], gaps[k]))
+        found.append(Coordinate("progress", (k,), k, 0.4 * gap, 5 * difference * gap))
+    for n in range(count):
+        last = n + 1 if free else n
+        found += [Coordinate("row", (n, j), n + 1, 1.0, difference) for j in range(last)]
+        if free and n + 1 < count:
+            found.append(Coordinate("start", (n,), n + 1, 0.2, difference))
+        if raw.scales is not None:
+            found.append(Coordinate("scale", (n,), n, 0.4, difference))
+    return sorted(found, key=lambda c: c.call)
+
+
+def linearisation_calls(raw: Parameters) -> int:
+    """Model calls that linearising one start costs."""
+    along = coordinates(raw, _progress(raw), 1.0)
+    return len(raw.steps) + sum(max(len(raw.steps) - c.call, 0) for c in along)
+
+
+def moved(raw: Parameters, space: Space, along: list[Coordinate], change: Tensor) -> Parameters:
+    """Raw numbers after adding `change` to the given coordinates (progress: not its logits)."""
+    progress = space.clock.progress(space.clock.sigma(_progress(raw)))
+    tensors = {"row": raw.rows.clone(), "start": _copy(raw.start), "scale": _copy(raw.scales),
+               "progress": progress}
+    for coordinate, delta in zip(along, change.tolist(), strict=True):
+        tensors[coordinate.kind][coordinate.index] += delta
+    steps = tensors["progress"].diff().clamp_min(1e-9).log()
+    return Parameters(steps, tensors["row"], tensors["start"], tensors["scale"])
+
+
+def robust(errors: Tensor) -> Tensor:
+    """Mean of a Huber-like loss whose gradient weights starts by 1 / sqrt(e^2 + delta^2)."""
+    return (errors.square() + ROBUST_ERROR ** 2).sqrt().mean() - ROBUST_ERROR
+
+
+def _progress(raw: Parameters) -> Tensor:
+    gaps = raw.steps.softmax(0)
+    return torch.cat([torch.zeros(1, dtype=torch.float64), gaps.cumsum(0)[:-1],
+                      torch.ones(1, dtype=torch.float64)])
+
+
+def _copy(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.clone()
+
+
+def _values(raw: Parameters, along: list[Coordinate]) -> Tensor:
+    """(P,) the coordinates' present values."""
+    tensors = {"row": raw.rows, "start": raw.start, "scale": raw.scales,
+               "progress": _progress(raw)}
+    return torch.stack([tensors[c.kind][c.index] for c in along])
+
+
+def _total(models: dict[int, Quadratic], here: Tensor) -> tuple[Tensor, Tensor]:
+    """Hessian and slope of the summed models at `here`."""
+    hessian = torch.stack([m.hessian for m in models.values()]).sum(0)
+    slopes = [m.slope + m.hessian @ (here - m.centre) for m in models.values()]
+    return hessian, torch.stack(slopes).sum(0)
+
+
+def _steps(hessian: Tensor, slope: Tensor, along: list[Coordinate], damping: float,
+           loss: float) -> Iterator[tuple[Tensor, float]]:
+    """Damped steps inside the box, shorter and shorter."""
+    diagonal = hessian.diagonal()
+    scale = diagonal + DAMPING_FLOOR * diagonal.mean()
+    limits = torch.tensor([c.limit for c in along], dtype=torch.float64)
+    prior = PRIOR * loss * torch.eye(len(along), dtype=torch.float64)
+    tries = 0
+    while tries < TRIES and damping < 1e8:
+        change = -torch.linalg.solve(hessian + damping * torch.diag(scale) + prior, slope)
+        if (change.abs() <= limits).all():
+            tries += 1
+            yield change, damping
+            damping *= 2
+        damping *= 4
+
+
+def _valid(raw: Parameters, space: Space) -> Solver | None:
+    try:
+        return to_solver(raw, space)
+    except SolverError:
+        return None
+
+
+@torch.no_grad()
+def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate],
+                part: Tensor) -> Quadratic:
+    """Weighted J'J and J'r of the end points of some starts, as their share of the mean."""
+    steps = torch.tensor([c.step for c in along], dtype=torch.float64)
+    neighbours = [to_solver(moved(raw, space, along, one), space) for one in torch.diag(steps)]
+    solvers = [to_solver(raw, space), *neighbours]
+    hessian = torch.zeros(len(along), len(along), dtype=torch.float64)
+    slope = torch.zeros(len(along), dtype=torch.float64)
+    size = float(run.reference_of(run.fitted).flatten(1).norm(dim=1).square().mean().sqrt())
+    for items in part.split(max(1, 4 * run.problem.batch // len(solvers))):
+        ends = _perturbed_ends(run, solvers, [c.call for c in along], items)
+        residual = precise(ends[0] - run.reference_of(items)).flatten(1) / size
+        jacobian = precise(ends[1:] - ends[0]).flatten(2)
+        jacobian /= size * steps.to(ends.device, jacobian.dtype)[:, None, None]
+        weight = (residual.square().sum(1) + ROBUST_ERROR ** 2).rsqrt()
+        weighted = (jacobian * weight[:, None]).flatten(1)
+        hessian += (weighted @ jacobian.flatten(1).T).double().cpu()
+        slope += (weighted @ residual.flatten()).double().cpu()
+    count = len(run.fitted)
+    return Quadratic(hessian / count, slope / count, _values(raw, along))
+
+
+def _perturbed_ends(run: Run, solvers: list[Solver], calls: list[int], items: Tensor) -> Tensor:
+    """(1 + P, S, C, ...) end points of the base solver and of P neighbours.
+
+    Neighbour p shares all model calls before calls[p] with the base; calls is sorted.
+    """
+    x0 = run.problem.starts[items]
+    plans = [denoised_steps(s) for s in solvers]
+    ratio = torch.stack([p[0] for p in plans]).to(x0.dtype).to(x0.device)
+    rows = torch.stack([p[1] for p in plans]).to(x0.dtype).to(x0.device)
+    told = torch.stack([s.sigmas[:-1] if s.model_sigmas is None else s.model_sigmas
+                        for s in solvers]).to(x0.dtype).to(x0.device)
+    count, shape = len(solvers), (-1,) + (1,) * x0.ndim
+    x = x0.expand(count, *x0.shape)
+    outputs: list[Tensor] = []
+    for n in range(solvers[0].nfe):
+        active = 1 + sum(call <= n for call in calls)
+        outputs.append(_shared_call(run, x, told[:, n], active, items))
+        x = ratio[:, n].reshape(shape) * x
+        for j in range(n + 1):
+            x = x + rows[:, n, j].reshape(shape) * outputs[j]
+    return x
+
+
+def _shared_call(run: Run, x: Tensor, told: Tensor, active: int, items: Tensor) -> Tensor:
+    """(P, S, ...) outputs where only the first `active` neighbours differ from the base."""
+    states = x[:active].reshape(-1, *x.shape[2:])
+    sigma = told[:active].repeat_interleave(len(items))
+    fresh = run.call(states, sigma, items.repeat(active)).reshape(active, *x.shape[1:])
+    return torch.cat([fresh, fresh[:1].expand(len(x) - active, *x.shape[1:])])

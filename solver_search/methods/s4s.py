@@ -1,0 +1,187 @@
+r"""S4S and S4S-Alt (Frankel et al., ICML 2025, arXiv 2502.17423).
+
+    x' = r x + (1 - r) sum_{j in last K} b[n, j] D(x_j, s_j sigma_j),   r = sigma'/sigma
+
+S4S learns the coefficients b (no condition on their sum) on a given schedule, so that the end
+point meets the teacher's. The objective is relaxed: each training start may move inside a small
+ball, jointly optimised by projected gradient steps. S4S-Alt alternates: coefficients with the
+schedule fixed, then step positions and model times with the coefficients fixed. There is no
+official code; what the paper leaves open is named in S4SSettings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..forms import from_denoised_rows
+from ..gradient import recomputed
+from ..parameters import Parameters, Space, from_solver, to_solver
+from ..sample import sample
+from ..search import Run
+from ..solver import Solver
+from ..tableaus import ADAMS_BASHFORTH
+from ..teacher import accurate_teacher
+from .descent import batches, check_finite, cosine, spot_check
+
+
+@dataclass(frozen=True)
+class S4SSettings:
+    """How S4S runs.
+
+    Args:
+        schedule: a key of the problem's schedules; "" takes the one on which the start is best.
+        order: K, most outputs that a step combines.
+        alternations: rounds of (coefficients, schedule); 0 is S4S, coefficients only.
+        iterations: optimiser steps in all.
+        batch: starts per iteration.
+        rate, schedule_rate: of Adam, falling by a cosine in each phase.
+        radius: of the ball in which a start may move, as a share of its own length; 0 is off.
+        start_rate: of the projected gradient steps on the starts, as a share of the radius.
+        teacher_calls: of the teacher (paper: about 20 calls of UniPC; here the same number of
+            calls of a third-order multistep solver on a dense grid).
+        seed: order of the starts.
+        offers: how often the iterate is measured on held-out starts.
+    """
+
+    schedule: str = ""
+    order: int = 3
+    alternations: int = 0
+    iterations: int = 200
+    batch: int = 8
+    rate: float = 5e-3
+    schedule_rate: float = 1e-2
+    radius: float = 0.01
+    start_rate: float = 0.2
+    teacher_calls: int = 20
+    seed: int = 0
+    offers: int = 12
+
+
+def plms_start(sigmas: Tensor, order: int, *, flow: bool) -> Solver:
+    """Adams-Bashforth weights on denoised outputs: where S4S and DLMS begin (iPNDM, PLMS)."""
+    count = len(sigmas) - 1
+    rows = torch.zeros(count, count, dtype=torch.float64)
+    for n in range(count):
+        for back, weight in enumerate(ADAMS_BASHFORTH[min(order, n + 1)]):
+            rows[n, n - back] = weight
+    return from_denoised_rows(sigmas, rows, flow=flow)
+
+
+def s4s(run: Run, settings: S4SSettings) -> None:
+    """Search as in the paper; offers its start and its iterates to `run`.
+
+    Raises:
+        SearchError: if the model cannot be differentiated or its gradient is wrong.
+    """
+    problem = run.problem
+    run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
+              keep=1)
+    descent = _Descent(run, settings, _start(run, settings))
+    run.offer(descent.solver(), "s4s start")
+    descent.check()
+    if not settings.alternations:
+        descent.phase("coefficients", settings.iterations)
+    for _ in range(settings.alternations):
+        each = settings.iterations // (2 * settings.alternations)
+        descent.phase("coefficients", each)
+        descent.phase("schedule", each)
+
+
+def _start(run: Run, settings: S4SSettings) -> Solver:
+    known = run.problem.schedules
+    names = [settings.schedule] if settings.schedule else list(known)
+    solvers = [plms_start(known[name], settings.order, flow=run.problem.flow) for name in names]
+    few = run.fitted[:2]
+    return min(solvers, key=lambda s: float(run.errors(s, few).mean())) if names[1:] else (
+        solvers[0])
+
+
+@dataclass
+class _Descent:
+    run: Run
+    settings: S4SSettings
+    first: Solver
+    done: int = 0
+    moves: Tensor = field(init=False)  # of the starts
+    raw: Parameters = field(init=False)
+
+    def __post_init__(self) -> None:
+        problem = self.run.problem
+        self.space = Space(problem.clock, problem.flow)
+        scaled = self.settings.alternations > 0
+        self.raw = from_solver(self.first, self.space, free=True, scaled=scaled)
+        self.moves = torch.zeros_like(problem.starts[: problem.fit])
+        self.order = batches(problem.fit, self.settings.batch, self.settings.seed)
+        window = torch.ones(problem.steps, problem.steps, dtype=torch.float64)
+        self.window = window.tril().triu(1 - self.settings.order)
+
+    def solver(self) -> Solver:
+        return to_solver(self._windowed(self.raw), self.space)
+
+    def check(self) -> None:
+        items = next(self.order)
+        still = torch.zeros_like(self.moves[items])
+
+        def loss_of(raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
+            return self._loss(raw, items, still)
+        spot_check(loss_of, self.raw, items, self.solver())
+
+    def phase(self, name: str, iterations: int) -> None:
+        """Learn the coefficients or the schedule; the other stays."""
+        mine = ("rows",) if name == "coefficients" else ("steps", "scales")
+        rate = self.settings.rate if name == "coefficients" else self.settings.schedule_rate
+        learned = {k: getattr(self.raw, k).clone().requires_grad_() for k in mine
+                   if getattr(self.raw, k) is not None}
+        optimiser = torch.optim.Adam(list(learned.values()), rate)
+        every = max(1, self.settings.iterations // self.settings.offers)
+        for i in range(1, iterations + 1):
+            optimiser.param_groups[0]["lr"] = cosine(rate, i - 1, iterations)
+            self._step(optimiser, learned)
+            self.raw = replace(self.raw, **{k: v.detach().clone() for k, v in learned.items()})
+            if self.done % every == 0 or i == iterations:
+                total = self.settings.iterations
+                self.run.offer(self.solver(), f"s4s {name} {self.done}/{total}")
+
+    def _step(self, optimiser: torch.optim.Optimizer, learned: dict[str, Tensor]) -> None:
+        self.done += 1
+        items = next(self.order)
+        moves = self.moves[items].requires_grad_()
+        loss = self._loss(replace(self.raw, **learned), items, moves)
+        check_finite(loss, self.done)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if self.settings.radius > 0 and moves.grad is not None:
+            self.moves[items] = self._moved(moves.detach(), moves.grad, items)
+
+    def _moved(self, moves: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
+        """One normalised gradient step, back into the ball."""
+        ball = self.settings.radius * _norm(self.run.problem.starts[items])
+        stepped = moves - self.settings.start_rate * ball * gradient / _norm(gradient).clamp_min(
+            1e-20)
+        return stepped * (ball / _norm(stepped).clamp_min(1e-20)).clamp(max=1)
+
+    @torch.enable_grad()
+    def _loss(self, raw: Parameters, items: Tensor, moves: Tensor) -> Tensor:
+        """Mean squared relative error of the end points."""
+        solver = to_solver(self._windowed(raw), self.space)
+        end = sample(recomputed(self.run.denoise(items)), solver,
+                     self.run.problem.starts[items] + moves)
+        target = self.run.reference_of(items)
+        return ((end - target).flatten(1).square().sum(1)
+                / target.flatten(1).square().sum(1)).mean()
+
+    def _windowed(self, raw: Parameters) -> Parameters:
+        """Only the last K outputs; the diagonal of raw rows is the row sum's excess.
+
+        With excess e the newest weight is 1 - (older ones) + e, so that each b is free.
+        """
+        return replace(raw, rows=raw.rows * self.window)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """(B, 1, ...) length of each."""
+    return x.flatten(1).norm(dim=1).reshape(-1, *(1,) * (x.ndim - 1))

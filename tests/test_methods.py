@@ -1,0 +1,180 @@
+"""What is particular to each published method: S4S, S4S-Alt, DLMS, GITS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+import torch
+from torch import Tensor
+
+from solver_search.clocks import arcsinh_clock, flow_clock
+from solver_search.forms import denoised_steps
+from solver_search.methods.dlms import DlmsSettings, accumulate, dlms
+from solver_search.methods.gits import GitsSettings, cheapest_path, gits, jump_costs
+from solver_search.methods.s4s import S4SSettings, _Descent, plms_start, s4s
+from solver_search.parameters import Parameters, Space, from_solver
+from solver_search.search import Problem, Run, SearchError, search
+from solver_search.solver import Solver
+from solver_search.tableaus import TABLEAUS
+from solver_search.teacher import accurate_teacher
+
+from .problems import mixture
+
+TOP = {True: 1.0, False: 14.6}
+
+
+def problem(flow: bool, *, steps: int = 5, dtype: torch.dtype = torch.float64) -> Problem:
+    """A mixture of Gaussians with 16 starts to fit and 32 held out."""
+    known, top = mixture(flow=flow), TOP[flow]
+    noise = torch.randn(48, 5, generator=torch.Generator().manual_seed(3)).to(dtype)
+    clock = flow_clock() if flow else arcsinh_clock(top)
+    even = clock.sigma(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
+    return Problem(lambda x, sigma, items: known.denoise(x, sigma), noise * (1 if flow else top), 16,
+                   flow, top, {"even": even}, clock, clock)
+
+
+def denoised_rows(solver: Solver) -> Tensor:
+    return denoised_steps(solver)[1]
+
+
+@pytest.mark.parametrize("flow", [True, False])
+@pytest.mark.parametrize("alternations", [0, 3])
+def test_s4s_improves_on_its_start(flow: bool, alternations: int) -> None:
+    run = Run(problem(flow))
+    search(lambda r: s4s(r, S4SSettings(iterations=60, alternations=alternations)), run)
+    assert run.best_error < 0.8 * run.curve[0][1]  # found 0.21 to 0.65
+
+
+def test_s4s_keeps_the_schedule_and_the_order_and_alt_moves_it() -> None:
+    for alternations in (0, 2):
+        run = Run(problem(True))
+        offered: list[Solver] = []
+        run.on_event = lambda e, kept=offered: kept.append(e.solver) if e.solver else None
+        search(lambda r, a=alternations: s4s(r, S4SSettings(iterations=8, order=2,
+                                                            alternations=a)), run)
+        last, sigmas = offered[-1], run.problem.schedules["even"]
+        assert torch.allclose(last.sigmas, sigmas, atol=1e-12) == (alternations == 0)
+        assert (denoised_rows(last).tril(-2).abs() < 1e-12).all()
+        assert not torch.allclose(denoised_rows(last).sum(1),
+                                  1 - last.sigmas[1:] / last.sigmas[:-1], atol=1e-4)
+
+
+def test_relaxed_starts_stay_in_their_ball_and_radius_zero_keeps_them() -> None:
+    for radius in (0.02, 0.0):
+        run = Run(problem(False))
+        settings = S4SSettings(iterations=20, radius=radius)
+        run.trace(accurate_teacher(20, TOP[False], flow=False))
+        descent = _Descent(run, settings, plms_start(run.problem.schedules["even"], 3, flow=False))
+        descent.phase("coefficients", 20)
+        moved = descent.moves.norm(dim=1)
+        ball = radius * run.problem.starts[:16].norm(dim=1)
+        assert (moved <= ball * (1 + 1e-5)).all()  # float32
+        assert (moved > 0).any() == (radius > 0)
+
+
+@pytest.mark.parametrize("flow", [True, False])
+def test_plms_start_is_adams_bashforth_on_outputs(flow: bool) -> None:
+    sigmas = problem(flow).schedules["even"]
+    gaps = 1 - sigmas[1:] / sigmas[:-1]
+    rows = denoised_rows(plms_start(sigmas, 3, flow=flow)) / gaps[:, None]
+    expected = torch.tensor([5 / 12, -16 / 12, 23 / 12], dtype=torch.float64)
+    assert torch.allclose(rows[3, 1:4], expected, atol=1e-12)
+    assert torch.allclose(rows.sum(1), torch.ones(5, dtype=torch.float64), atol=1e-12)
+
+
+@pytest.mark.parametrize("flow", [True, False])
+def test_dlms_improves_on_euler(flow: bool) -> None:
+    run = Run(problem(flow))
+    search(lambda r: dlms(r, DlmsSettings(iterations=80, plms=False)), run)
+    assert run.best_error < 0.7 * run.curve[0][1]  # found 0.11 and 0.13
+
+
+def test_dlms_gradient_is_that_of_two_steps_and_one_model_call() -> None:
+    """Algorithm 1's stop-gradients: each loss reaches two rows, two scales and one sigma."""
+    run = Run(problem(True))
+    run.trace(accurate_teacher(16, 1.0, flow=True), keep=1)
+    space = Space(run.problem.clock, True)
+    raw = from_solver(plms_start(run.problem.schedules["even"], 3, flow=True), space, scaled=True)
+    items = torch.arange(4)
+    whole = _gradients(run, raw, space, items)
+    assert all(g.abs().max() > 0 for g in whole.tensors())
+    calls = run.model_calls
+    _gradients(run, raw, space, items)
+    # teacher: 2 calls per step (one between), student: one
+    assert run.model_calls - calls == 4 * (2 * 5 + 5)
+
+
+def _gradients(run: Run, raw: Parameters, space: Space, items: Tensor) -> Parameters:
+    leaves = raw.with_tensors([t.clone().requires_grad_() for t in raw.tensors()])
+    accumulate(run, leaves, space, items, DlmsSettings())
+    return leaves.with_tensors([t.grad for t in leaves.tensors()])
+
+
+def test_dlms_first_row_learns_only_from_the_second_loss() -> None:
+    """Row 0 has one entry, 1 - 0: it has no freedom, so no gradient; row 1's entry has one."""
+    run = Run(problem(True))
+    run.trace(accurate_teacher(16, 1.0, flow=True), keep=1)
+    space = Space(run.problem.clock, True)
+    raw = from_solver(plms_start(run.problem.schedules["even"], 3, flow=True), space, scaled=True)
+    rows = _gradients(run, raw, space, torch.arange(4)).rows
+    assert (rows[0] == 0).all() and (rows.triu() == 0).all()
+    assert rows[1, 0] != 0
+    assert (rows[4, :2] == 0).all()  # beyond the order
+
+
+@pytest.mark.parametrize("name", ["learn_steps", "learn_scales", "learn_rows"])
+def test_dlms_switches_keep_what_they_name(name: str) -> None:
+    run = Run(problem(True))
+    offered: list[Solver] = []
+    run.on_event = lambda e: offered.append(e.solver) if e.solver else None
+    search(lambda r: dlms(r, replace(DlmsSettings(iterations=6), **{name: False})), run)
+    first, last = offered[0], offered[-1]
+    same = {"learn_steps": torch.allclose(first.sigmas, last.sigmas, atol=1e-12),
+            "learn_scales": torch.allclose(last.model_sigmas, last.sigmas[:-1], atol=1e-12)}
+    if name == "learn_rows":
+        gaps = [(1 - s.sigmas[1:] / s.sigmas[:-1])[:, None] for s in (first, last)]
+        assert torch.allclose(denoised_rows(first) / gaps[0], denoised_rows(last) / gaps[1],
+                              atol=1e-9)
+    else:
+        assert same.pop(name) and not any(same.values())
+
+
+def test_dlms_measures_its_end_in_the_given_space() -> None:
+    def broken(x: Tensor) -> Tensor:
+        return x * float("nan")
+
+    run = Run(problem(True))
+    with pytest.raises(SearchError, match="loss became NaN at iteration 1"):
+        search(lambda r: dlms(r, DlmsSettings(iterations=2, feature=broken)), run)
+    assert run.best is not None
+
+
+def test_cheapest_path_is_that_of_trying_all() -> None:
+    generator = torch.Generator().manual_seed(1)
+    cost = torch.rand(8, 8, generator=generator, dtype=torch.float64)
+    cost = cost.where(torch.ones(8, 8).triu(1) > 0, torch.tensor(float("inf")).double())
+
+    def total(path: list[int]) -> float:
+        return sum(1.15 ** k * float(cost[i, j])
+                   for k, (i, j) in enumerate(zip(path, path[1:], strict=False)))
+
+    for steps in (1, 2, 4, 7):
+        best = min(([0, *inner, 7] for inner in combinations(range(1, 7), steps - 1)), key=total)
+        assert cheapest_path(cost, steps, 1.15) == best
+
+
+def test_jump_costs_are_euler_errors_and_gits_beats_bad_steps() -> None:
+    run = Run(problem(False))
+    teacher = run.trace(accurate_teacher(30, TOP[False], flow=False))
+    cost = jump_costs(teacher, run.fitted)
+    step = float(teacher.sigmas[9] - teacher.sigmas[4])
+    jump = teacher.states[4, :16] + step * teacher.directions[4, :16] - teacher.states[9, :16]
+    assert float(cost[4, 9]) == pytest.approx(float(jump.norm(dim=1).mean()), rel=1e-5)  # float32
+    assert torch.isinf(cost.tril()).all() | (cost.tril() == 0).any()
+    other = Run(problem(False))
+    search(lambda r: gits(r, GitsSettings()), other)
+    bad = torch.linspace(TOP[False], 0, 6, dtype=torch.float64)
+    known = TABLEAUS["euler"](bad, flow=False)
+    assert other.best_error < 0.5 * float(run.errors(known, run.held_out).mean())
