@@ -102,7 +102,7 @@ class Cell:
         return load_found(path)
 
     def _search(self, calls: int, method: str, effort: str, path: Path) -> None:
-        before, begun = _resident_bytes(), time.perf_counter()
+        before, begun = resident_bytes(), time.perf_counter()
         config = pack("solver_search.config").SearchConfig(calls, method, effort, seed=0)
         best: list[Any] = []
         job = pack("nodes.search_job").Job(self.guider(SEARCH_PROMPTS), self.latent, config,
@@ -128,6 +128,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
+    """What this process holds now (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

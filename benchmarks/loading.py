@@ -1,21 +1,32 @@
-"""The pack and the demo checkpoints in this process, on the real ComfyUI."""
+"""The pack and the benchmarks' models in this process, on the real ComfyUI."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from demo.comfyui import load_comfy
 
+from .mixture import mixture_model
+
 ROOT = Path(__file__).resolve().parents[1]
 PACK = "solver_search_pack"
-CHECKPOINTS = ROOT / "demo" / "checkpoints"
-LATENTS = {"demo_flow": (16, 8, 8), "demo_eps": (4, 8, 8)}
+CHECKPOINTS = {
+    "demo_flow": ROOT / "demo" / "checkpoints" / "demo_flow.safetensors",
+    "demo_eps": ROOT / "demo" / "checkpoints" / "demo_eps.safetensors",
+    "bench_wan": ROOT / "benchmarks" / "checkpoints" / "bench_wan.safetensors",
+}
+LATENTS = {"demo_flow": (16, 8, 8), "demo_eps": (4, 8, 8), "bench_wan": (16, 1, 8, 8),
+           "mixture_flow": (16, 8, 8), "mixture_eps": (4, 8, 8)}
+DECODERS = {"demo_flow": ("demo_flow", "SD3"), "demo_eps": ("demo_eps", "SD15"),
+            "bench_wan": ("demo_flow", "SD3")}
 
 
 def pack(module: str) -> types.ModuleType:
@@ -29,21 +40,36 @@ def pack(module: str) -> types.ModuleType:
 
 
 def load_model(name: str) -> Any:  # noqa: ANN401  comfy's own type
-    """MODEL of a demo checkpoint, by the loader that CheckpointLoaderSimple uses."""
+    """MODEL of a name in LATENTS; checkpoints by the loader CheckpointLoaderSimple uses."""
+    if name not in CHECKPOINTS:
+        return mixture_model(name.removeprefix("mixture_"))
     with torch.inference_mode():
         return load_comfy("comfy.sd").load_checkpoint_guess_config(
-            str(CHECKPOINTS / f"{name}.safetensors"), output_vae=False, output_clip=False)[0]
+            str(CHECKPOINTS[name]), output_vae=False, output_clip=False)[0]
 
 
-def load_vae(name: str) -> Any:  # noqa: ANN401  comfy's own type
-    """VAE of a demo checkpoint."""
+def load_decoder(name: str) -> Callable[[Tensor], Tensor] | None:
+    """Pictures (B, 3, 64, 64) from a model's finished states; None for the mixtures."""
+    if name not in DECODERS:
+        return None
+    checkpoint, family = DECODERS[name]
+    latents = getattr(load_comfy("comfy.latent_formats"), family)()
     with torch.inference_mode():
-        return load_comfy("comfy.sd").load_checkpoint_guess_config(
-            str(CHECKPOINTS / f"{name}.safetensors"), output_model=False, output_clip=False)[2]
+        vae = load_comfy("comfy.sd").load_checkpoint_guess_config(
+            str(CHECKPOINTS[checkpoint]), output_model=False, output_clip=False)[2]
+
+    def decode(states: Tensor) -> Tensor:
+        flat = states.reshape(len(states), -1, *states.shape[-2:])
+        return vae.decode(latents.process_out(flat)).movedim(-1, 1)
+
+    return decode
 
 
 def prompts(model: Any, lines: tuple[str, ...]) -> list:  # noqa: ANN401
-    """CONDITIONING with one row per line."""
+    """CONDITIONING with one row per line; the mixtures know no words."""
     from demo.comfy_nodes.prompt_node import encode_lines
 
-    return encode_lines("\n".join(lines), model.model.model_config.unet_config)
+    config = model.model.model_config.unet_config
+    if config.get("disable_unet_model_creation"):
+        return [[torch.zeros(1, 1, config["context_dim"]), {}]]
+    return encode_lines("\n".join(lines), config)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from .cells import Cell, load_found
 from .features import data_features, features_of, frechet
-from .loading import LATENTS, load_model, load_vae, pack
+from .loading import LATENTS, load_decoder, load_model, pack
 from .report import key, write_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,7 +60,7 @@ class Bench:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.vae = load_vae(cell.name)
+        self.decode = load_decoder(cell.name)
         self.prediction = pack("nodes.comfy_bridge.model").facts(cell.model).prediction
 
     def rows(self, plan: Plan) -> Iterator[Row]:
@@ -140,22 +141,18 @@ class Bench:
                                                       "peak_bytes")}}
 
     def _frechet(self, trial: Any, ends: Tensor) -> dict[str, float | None]:  # noqa: ANN401
-        if self.vae is None:
+        if self.decode is None:
             return {"frechet_reference": None, "frechet_data": None}
         if not torch.isfinite(ends).all():
             return {"frechet_reference": float("inf"), "frechet_data": float("inf")}
-        ours, reference = (self._features(trial, x) for x in (ends, trial.reference))
+        ours, reference = (features_of(torch.cat([self.decode(part) for part in x.split(64)]))
+                           for x in (ends, trial.reference))
         return {"frechet_reference": frechet(ours, reference),
                 "frechet_data": frechet(ours, data_features())}
 
-    def _features(self, trial: Any, ends: Tensor) -> Tensor:  # noqa: ANN401
-        parts = trial.session.latent(ends).split(64)
-        pictures = [self.vae.decode(part).reshape(-1, 64, 64, 3).movedim(-1, 1) for part in parts]
-        return torch.cat([features_of(p) for p in pictures])
 
-
-def _plan(arguments: list[str] | None) -> Plan:
-    parser = argparse.ArgumentParser("run.py bench", description=__doc__)
+def _plan(arguments: list[str]) -> Plan:
+    parser = argparse.ArgumentParser("run.py bench quality", description=__doc__)
     parser.add_argument("--models", nargs="+", default=["demo_flow", "demo_eps"], choices=LATENTS)
     parser.add_argument("--calls", nargs="+", type=int, default=[5, 6, 8, 10])
     parser.add_argument("--cfg", nargs="+", type=float, default=[1.0, 3.0])
@@ -174,30 +171,24 @@ def _plan(arguments: list[str] | None) -> Plan:
                 not chosen.no_opponents, chosen.lists, chosen.transfer, chosen.seeds)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str], results: Path = RESULTS) -> None:
     """Run the plan; each row is written at once, in place of an older one of its kind."""
     plan = _plan(arguments)
     for name in plan.models:
         model = load_model(name)
         for guidance in plan.guidances:
             for row in Bench(Cell(name, model, guidance, plan.seeds)).rows(plan):
-                add_row(row)
-    write_table(RESULTS)
+                add_row(row, results)
+    write_table(results)
 
 
-def add_row(row: Row, results: Path = RESULTS) -> None:
+def add_row(row: Row, results: Path) -> None:
     """Put a row into quality.json; safe beside another process that does the same."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / "quality.json"
-    with _locked(results / ".lock"):
+    with FileLock(results / ".lock"):
         rows = json.loads(path.read_text())["rows"] if path.exists() else []
         kept = [r for r in rows if key(r) != key(row)]
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps({"rows": sorted([*kept, row], key=key)}, indent=1) + "\n")
         partial.replace(path)
-
-
-def _locked(path: Path) -> Any:  # noqa: ANN401
-    from filelock import FileLock
-
-    return FileLock(path)

@@ -43,7 +43,7 @@ BATCH = 8
 EFFORTS = {
     "quick": Effort(8, 4, 1_500, 24, 2, 8, 1, 3, 8),
     "standard": Effort(12, 8, 6_000, 32, 4, 12, 1, 5, 16),
-    "thorough": Effort(64, 24, 40_000, 48, 8, 32, 2, 16, 32),
+    "thorough": Effort(96, 32, 40_000, 48, 8, 32, 2, 16, 32),
 }
 
 

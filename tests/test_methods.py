@@ -31,8 +31,8 @@ def problem(flow: bool, *, steps: int = 5, dtype: torch.dtype = torch.float64) -
     noise = torch.randn(48, 5, generator=torch.Generator().manual_seed(3)).to(dtype)
     clock = flow_clock() if flow else arcsinh_clock(top)
     even = clock.sigma(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
-    return Problem(lambda x, sigma, items: known.denoise(x, sigma), noise * (1 if flow else top), 16,
-                   flow, top, {"even": even}, clock, clock)
+    return Problem(lambda x, sigma, items: known.denoise(x, sigma), noise * top, 16, flow, top,
+                   {"even": even}, clock, clock)
 
 
 def denoised_rows(solver: Solver) -> Tensor:

@@ -49,9 +49,9 @@ class FitSettings:
     screened: int = 6
     compared: int = 24
     starts: int = 2
-    heat: int = 2
+    heat: int = 1
     iterations: int = 20
-    part: int = 16
+    part: int = 8
     difference: float = 2e-3
     patience: float = 0.01
     free: bool = True

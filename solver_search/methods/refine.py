@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..forms import denoised_steps
 from ..parameters import Parameters, Space, to_solver
+from ..sample import sample
 from ..search import Run
 from ..solver import Solver, SolverError
 from .rows import precise
@@ -25,7 +26,7 @@ ROBUST_ERROR = 0.02  # relative error below which a start no longer gains weight
 PRIOR = 1e-3
 DAMPING_FLOOR = 0.03
 LEAST_DAMPING = 1e-3
-VAIN = 6  # iterations without a better solver on held-out starts that end a refinement
+VAIN = 5  # iterations without a better solver on held-out starts that end a refinement
 FIRST_DAMPING = 1e-2
 TRIES = 4
 
@@ -78,7 +79,7 @@ class Refinement:
     space: Space
     label: str
     difference: float = 2e-3
-    part: int = 16
+    part: int = 8
     damping: float = FIRST_DAMPING
     vain: int = 0
     losses: list[float] = field(default_factory=list)
@@ -219,52 +220,73 @@ def _valid(raw: Parameters, space: Space) -> Solver | None:
 @torch.no_grad()
 def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate],
                 part: Tensor) -> Quadratic:
-    """Weighted J'J and J'r of the end points of some starts, as their share of the mean."""
+    """Weighted J'J and J'r of the end points of some starts, as their share of the mean.
+
+    One start at a time, and at most a batch of neighbours: no more states are alive than in
+    plain sampling with the same batch, but for the Jacobian in main memory.
+    """
     steps = torch.tensor([c.step for c in along], dtype=torch.float64)
     neighbours = [to_solver(moved(raw, space, along, one), space) for one in torch.diag(steps)]
-    solvers = [to_solver(raw, space), *neighbours]
     hessian = torch.zeros(len(along), len(along), dtype=torch.float64)
     slope = torch.zeros(len(along), dtype=torch.float64)
     size = float(run.reference_of(run.fitted).flatten(1).norm(dim=1).square().mean().sqrt())
-    for items in part.split(max(1, 4 * run.problem.batch // len(solvers))):
-        ends = _perturbed_ends(run, solvers, [c.call for c in along], items)
-        residual = precise(ends[0] - run.reference_of(items)).flatten(1) / size
-        jacobian = precise(ends[1:] - ends[0]).flatten(2)
-        jacobian /= size * steps.to(ends.device, jacobian.dtype)[:, None, None]
-        weight = (residual.square().sum(1) + ROBUST_ERROR ** 2).rsqrt()
-        weighted = (jacobian * weight[:, None]).flatten(1)
-        hessian += (weighted @ jacobian.flatten(1).T).double().cpu()
-        slope += (weighted @ residual.flatten()).double().cpu()
+    for items in part.split(run.problem.batch):
+        outputs, ends = base_run(run, to_solver(raw, space), items)
+        targets = run.reference_of(items)
+        for s in range(len(items)):
+            moved_ends = neighbour_ends(run, neighbours, [c.call for c in along],
+                                        items[s : s + 1], [d[s : s + 1] for d in outputs])
+            residual = precise((ends[s] - targets[s]).cpu()).flatten() / size
+            jacobian = precise(moved_ends - ends[s].cpu()).flatten(1)
+            jacobian /= size * steps.to(jacobian.dtype)[:, None]
+            weight = float((residual.square().sum() + ROBUST_ERROR ** 2).rsqrt())
+            hessian += weight * (jacobian @ jacobian.T).double()
+            slope += weight * (jacobian @ residual).double()
     count = len(run.fitted)
     return Quadratic(hessian / count, slope / count, _values(raw, along))
 
 
-def _perturbed_ends(run: Run, solvers: list[Solver], calls: list[int], items: Tensor) -> Tensor:
-    """(1 + P, S, C, ...) end points of the base solver and of P neighbours.
-
-    Neighbour p shares all model calls before calls[p] with the base; calls is sorted.
-    """
-    x0 = run.problem.starts[items]
-    plans = [denoised_steps(s) for s in solvers]
-    ratio = torch.stack([p[0] for p in plans]).to(x0.dtype).to(x0.device)
-    rows = torch.stack([p[1] for p in plans]).to(x0.dtype).to(x0.device)
-    told = torch.stack([s.sigmas[:-1] if s.model_sigmas is None else s.model_sigmas
-                        for s in solvers]).to(x0.dtype).to(x0.device)
-    count, shape = len(solvers), (-1,) + (1,) * x0.ndim
-    x = x0.expand(count, *x0.shape)
+def base_run(run: Run, solver: Solver, items: Tensor) -> tuple[list[Tensor], Tensor]:
+    """All model outputs, N of (S, C, ...), and the end points (S, C, ...)."""
     outputs: list[Tensor] = []
-    for n in range(solvers[0].nfe):
-        active = 1 + sum(call <= n for call in calls)
-        outputs.append(_shared_call(run, x, told[:, n], active, items))
+    end = sample(run.denoise(items), solver, run.problem.starts[items],
+                 lambda row, x, denoised: outputs.append(denoised))
+    return outputs, end
+
+
+def neighbour_ends(run: Run, neighbours: list[Solver], calls: list[int], item: Tensor,
+                   outputs: list[Tensor]) -> Tensor:
+    """(P, C, ...) end points of one start under P neighbours of a base solver, in main memory.
+
+    Args:
+        neighbours: solvers that differ from the base by one number each.
+        calls: (P,) rising; neighbour p shares all model outputs before calls[p] with the base.
+        item: (1,) the start.
+        outputs: N of (1, C, ...), the base's outputs.
+    """
+    size = run.problem.batch
+    chunks = [(neighbours[i:i + size], calls[i:i + size]) for i in range(0, len(calls), size)]
+    return torch.cat([_chunk_ends(run, few, first, item, outputs).cpu() for few, first in chunks])
+
+
+def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,
+                outputs: list[Tensor]) -> Tensor:
+    x = run.problem.starts[item]
+    plans = [denoised_steps(s) for s in solvers]
+    told = [s.sigmas[:-1] if s.model_sigmas is None else s.model_sigmas for s in solvers]
+    ratio, rows, sigmas = (torch.stack(t).to(x.dtype).to(x.device) for t in (
+        [p[0] for p in plans], [p[1] for p in plans], told))
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    x = x.expand(len(solvers), *x.shape[1:])
+    own: list[Tensor] = []
+    for n in range(len(outputs)):
+        active = sum(call <= n for call in calls)
+        own.append(outputs[n])
+        if active:
+            fresh = run.call(x[:active], sigmas[:active, n], item.expand(active))
+            rest = outputs[n].expand(len(x) - active, *x.shape[1:])
+            own[n] = torch.cat([fresh, rest])
         x = ratio[:, n].reshape(shape) * x
         for j in range(n + 1):
-            x = x + rows[:, n, j].reshape(shape) * outputs[j]
+            x = x + rows[:, n, j].reshape(shape) * own[j]
     return x
-
-
-def _shared_call(run: Run, x: Tensor, told: Tensor, active: int, items: Tensor) -> Tensor:
-    """(P, S, ...) outputs where only the first `active` neighbours differ from the base."""
-    states = x[:active].reshape(-1, *x.shape[2:])
-    sigma = told[:active].repeat_interleave(len(items))
-    fresh = run.call(states, sigma, items.repeat(active)).reshape(active, *x.shape[1:])
-    return torch.cat([fresh, fresh[:1].expand(len(x) - active, *x.shape[1:])])

@@ -1,0 +1,183 @@
+"""What sampling and searching cost beside the model's own calls: `python -m benchmarks.cost`.
+
+Overhead: time per step with a model that answers at once, ours and ComfyUI's in turns on the same
+latents. Search: seconds per model call by batch and size, and peak memory of a search over that
+of plain sampling with the same batch, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demo.prompts import SEARCH_PROMPTS
+
+from .cells import peak_bytes, resident_bytes
+from .loading import load_model, pack, prompts
+
+RESULTS = Path(__file__).parent / "results"
+SHAPES = ((1, 4, 64, 64), (1, 16, 128, 128), (4, 4, 128, 128))
+CALLS = (6, 10, 20)
+ROUNDS = 30
+
+
+class NullModel:
+    """Answers a fixed tensor at once; has what sampler functions ask of a model."""
+
+    def __init__(self, answer: Tensor) -> None:
+        self.answer = answer
+        ms = load_model("mixture_eps").model.model_sampling
+        inner = SimpleNamespace(model_sampling=ms, model_patcher=SimpleNamespace(
+            get_model_object=lambda name: ms))
+        self.inner_model = SimpleNamespace(inner_model=inner, cfg=1.0, model_sampling=ms,
+                                           model_patcher=inner.model_patcher)
+
+    def __call__(self, x: Tensor, sigma: Tensor, **named: object) -> Tensor:
+        return self.answer
+
+
+def contestants(sigmas: Tensor) -> dict[str, Callable[[NullModel, Tensor], Tensor]]:
+    """ComfyUI's samplers and our loop with the same tables, and with a full table."""
+    run_builtin = pack("nodes.comfy_bridge.ordinary").run_builtin
+    run_solver = pack("nodes.comfy_bridge.apply").run_solver
+    tableaus = pack("solver_search.tableaus").TABLEAUS
+    dense = pack("solver_search.forms").from_weights(
+        sigmas, torch.tril(torch.ones(len(sigmas) - 1, len(sigmas) - 1, dtype=torch.float64))
+        / torch.arange(1, len(sigmas), dtype=torch.float64)[:, None], flow=False)
+    solvers = {name: tableaus[name](sigmas, flow=False) for name in ("euler", "dpmpp_2m")}
+    found: dict[str, Callable[[NullModel, Tensor], Tensor]] = {}
+    for name in solvers:
+        found[f"ComfyUI {name}"] = lambda m, x, n=name: run_builtin(n, m, x, sigmas.float(), {})
+    for name, solver in {**solvers, "full table": dense}.items():
+        found[f"ours, {name}"] = lambda m, x, s=solver: run_solver(
+            m, x.clone(), s.sigmas.float(), solver=s)
+    return found
+
+
+def overhead() -> list[dict[str, Any]]:
+    """Median microseconds per step of each contestant, in turns."""
+    rows = []
+    for shape in SHAPES:
+        for calls in CALLS:
+            ms = NullModel(torch.zeros(shape)).inner_model.inner_model.model_sampling
+            sigmas = torch.cat([torch.logspace(0, -2.7, calls, dtype=torch.float64)
+                                * float(ms.sigma_max), torch.zeros(1, dtype=torch.float64)])
+            model, x = NullModel(torch.randn(shape)), torch.randn(shape) * 14
+            times = _in_turns(contestants(sigmas), model, x)
+            rows += [{"sampler": name, "latent": "x".join(map(str, shape)), "calls": calls,
+                      "microseconds": round(1e6 * statistics.median(t) / calls, 1),
+                      "quartiles": [round(1e6 * q / calls, 1)
+                                    for q in statistics.quantiles(t, n=4)[::2]]}
+                     for name, t in times.items()]
+    return rows
+
+
+def _in_turns(known: dict[str, Callable], model: NullModel, x: Tensor) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in known}
+    for _ in range(ROUNDS):
+        for name, run in known.items():
+            begun = time.perf_counter()
+            run(model, x)
+            times[name].append(time.perf_counter() - begun)
+    return times
+
+
+def searches() -> list[dict[str, Any]]:
+    """Peak memory and seconds of plain sampling and of a search, by batch and size."""
+    model = load_model("demo_flow")
+    rows = []
+    for side, batch in ((8, 8), (16, 8), (32, 4), (32, 8)):
+        for calls in (6, 8):
+            plain = _alone(_sample, model, side, batch, calls)
+            search = _alone(_search, model, side, batch, calls)
+            rows.append({"side": side, "batch": batch, "calls": calls, "plain": plain,
+                         "search": search,
+                         "memory_ratio": round(search["peak_bytes"] / plain["peak_bytes"], 2)})
+    return rows
+
+
+def _alone(work: Callable, *arguments: object) -> dict[str, Any]:
+    """Result of `work` in a forked process, with its peak memory beside what was there."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def child() -> None:
+        before, begun = resident_bytes(), time.perf_counter()
+        calls = work(*arguments)
+        sender.send({"model_calls": calls, "seconds": round(time.perf_counter() - begun, 2),
+                     "peak_bytes": peak_bytes() - before})
+
+    process = context.Process(target=child)
+    process.start()
+    result = receiver.recv()
+    process.join()
+    return result
+
+
+def _guider(model: Any) -> Any:  # noqa: ANN401
+    return pack("nodes.comfy_bridge.session").make_guider(
+        model, prompts(model, SEARCH_PROMPTS), prompts(model, ()), 3.0)
+
+
+def _sample(model: Any, side: int, batch: int, calls: int) -> int:  # noqa: ANN401
+    """Plain sampling of one batch."""
+    evidence, session = pack("nodes.evidence"), pack("nodes.comfy_bridge.session")
+    ordinary = pack("nodes.comfy_bridge.ordinary")
+    latent = torch.zeros(batch, 16, side, side)
+
+    def work(s: Any) -> None:  # noqa: ANN401
+        setting = ordinary.settings(s.sampling, calls, ["dpmpp_2m"])[0]
+        starts = s.starts(torch.randn(latent.shape))
+        evidence.run_setting(s, setting, starts, torch.arange(batch))
+
+    session.within(_guider(model), latent, work, seed=0)
+    return batch * calls
+
+
+def _search(model: Any, side: int, batch: int, calls: int) -> int:  # noqa: ANN401
+    config = pack("solver_search.config").SearchConfig(calls, "fit", "quick")
+    job = pack("nodes.search_job").Job(_guider(model), torch.zeros(batch, 16, side, side), config,
+                                       3.0, "cost")
+    return job.search().model_calls
+
+
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Markdown."""
+    lines = ["# Cost", "", "Beside the model, per step; the model answers at once.", "",
+             "| latent | calls | sampler | microseconds | quartiles |", "|---|---|---|---|---|"]
+    lines += [f"| {r['latent']} | {r['calls']} | {r['sampler']} | {r['microseconds']} | "
+              f"{r['quartiles'][0]} to {r['quartiles'][1]} |" for r in results["overhead"]]
+    lines += ["", "A quick search of the default method against plain sampling with the same "
+              "batch (demo_flow, CFG 3); memory is what comes beside the loaded model.", "",
+              "| latent side | batch | calls | plain MB | search MB | ratio | search: model calls "
+              "| ms per model call, plain | search |", "|---|---|---|---|---|---|---|---|---|"]
+    lines += [f"| {r['side']} | {r['batch']} | {r['calls']} | {r['plain']['peak_bytes'] / 1e6:.0f}"
+              f" | {r['search']['peak_bytes'] / 1e6:.0f} | {r['memory_ratio']} | "
+              f"{r['search']['model_calls']} | {_each(r['plain'])} | {_each(r['search'])} |"
+              for r in results["searches"]]
+    return "\n".join(lines) + "\n"
+
+
+def _each(result: dict[str, Any]) -> str:
+    return f"{1e3 * result['seconds'] / result['model_calls']:.2f}"
+
+
+def main(folder: Path = RESULTS) -> None:
+    """Measure and write cost.json and cost.md."""
+    results = {"overhead": overhead(), "searches": searches()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cost.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "cost.md").write_text(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Plots of quality.json and cost.json: `python -m benchmarks.plots`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display
+import matplotlib.pyplot as plt  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+# Okabe and Ito's colours, told apart by colour-blind eyes; by label, so that plots agree.
+COLOURS = {"best built-in": "#000000", "default, thorough": "#0072B2",
+           "default, standard": "#56B4E9", "default, quick": "#9AD0F0", "dss": "#D55E00",
+           "dss_published": "#E69F00", "s4s": "#CC79A7", "s4s_alt": "#882255",
+           "dlms": "#009E73", "gits": "#999933", "published": "#777777"}
+Row = dict[str, Any]
+
+
+def main(results: Path = RESULTS) -> None:
+    """Draw everything there are results for."""
+    folder = results / "plots"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [r for r in json.loads((results / "quality.json").read_text())["rows"]
+            if "transfer" not in r]
+    for model in sorted({r["model"] for r in rows}):
+        mine = [r for r in rows if r["model"] == model]
+        _save(error_plot(mine, model), folder / f"error {model}.png")
+        _save(budget_plot(mine, model), folder / f"budget {model}.png")
+    cost = results / "cost.json"
+    if cost.exists():
+        _save(overhead_plot(json.loads(cost.read_text())["overhead"]), folder / "overhead.png")
+
+
+def error_plot(rows: list[Row], model: str) -> plt.Figure:
+    """Error against model calls, one panel per CFG."""
+    scales = sorted({r["guidance"] for r in rows})
+    figure, panels = plt.subplots(1, len(scales), figsize=(4.2 * len(scales), 3.6),
+                                  squeeze=False, sharey=True)
+    for panel, cfg in zip(panels[0], scales, strict=True):
+        for label, line in _lines([r for r in rows if r["guidance"] == cfg]):
+            line.sort(key=lambda r: r["nfe"])
+            panel.errorbar([r["nfe"] for r in line], [r["error_mean"] for r in line],
+                           [r["error_ci"] for r in line], label=label, color=COLOURS[label],
+                           marker="o", ms=3.5, lw=1.4, capsize=2)
+        panel.set(title=f"{model}, CFG {cfg:g}", xlabel="model calls", yscale="log")
+    panels[0][0].set_ylabel("error to a 100-call reference")
+    return _finished(figure, panels[0])
+
+
+def _lines(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
+    """Rows by label, in the order of COLOURS; other methods only at their largest budget."""
+    lines: dict[str, dict[int, Row]] = {}
+    order = ("quick", "standard", "thorough")
+    for row in sorted(rows, key=lambda r: order.index(r["budget"]) if r["budget"] in order else 0):
+        label = {"handcrafted": "best built-in",
+                 "default": f"default, {row['budget']}"}.get(row["method"], row["method"])
+        kept = lines.setdefault(label, {}).get(row["nfe"])
+        if kept is None or row["budget"] != kept["budget"] or (
+                row["error_mean"] < kept["error_mean"]):
+            lines[label][row["nfe"]] = row
+    return [(label, list(lines[label].values())) for label in COLOURS if label in lines]
+
+
+def budget_plot(rows: list[Row], model: str) -> plt.Figure:
+    """Error over that of the best built-in setting, against the model calls of the search."""
+    best = {(r["guidance"], r["nfe"]): r["error_mean"] for r in rows
+            if r["method"] == "handcrafted"}
+    figure, panel = plt.subplots(figsize=(5.2, 3.6))
+    labels = {"default": "default, thorough"}
+    for method in ("default", "dss", "dss_published", "s4s", "s4s_alt", "dlms", "gits"):
+        dots = [(r["model_calls"], r["error_mean"] / best[r["guidance"], r["nfe"]]) for r in rows
+                if r["method"] == method and r["model_calls"]
+                and (r["guidance"], r["nfe"]) in best]
+        if dots:
+            panel.scatter(*zip(*dots, strict=True), s=16, alpha=0.8, label=method,
+                          color=COLOURS[labels.get(method, method)])
+    panel.axhline(1, color="black", lw=1)
+    panel.set(title=model, xscale="log", yscale="log", xlabel="model calls of the search",
+              ylabel="error / best built-in")
+    return _finished(figure, [panel])
+
+
+def overhead_plot(rows: list[Row]) -> plt.Figure:
+    """Time per step beside the model, ours against ComfyUI's."""
+    figure, panel = plt.subplots(figsize=(6.4, 3.4))
+    names = list(dict.fromkeys(f"{r['latent']}\n{r['calls']} calls" for r in rows))
+    contestants = list(dict.fromkeys(r["sampler"] for r in rows))
+    for k, sampler in enumerate(contestants):
+        mine = [r for r in rows if r["sampler"] == sampler]
+        places = [names.index(f"{r['latent']}\n{r['calls']} calls") + 0.15 * k for r in mine]
+        panel.bar(places, [r["microseconds"] for r in mine], 0.14, label=sampler,
+                  color=list(COLOURS.values())[k])
+    panel.set_xticks([i + 0.3 for i in range(len(names))], names, fontsize=6)
+    panel.set(ylabel="microseconds per step", title="the sampler beside the model", yscale="log")
+    return _finished(figure, [panel])
+
+
+def _finished(figure: plt.Figure, panels: Iterable[Any]) -> plt.Figure:
+    for panel in panels:
+        panel.grid(alpha=0.3, which="both", lw=0.4)
+        panel.spines[["top", "right"]].set_visible(False)
+    list(panels)[-1].legend(fontsize=7, frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
