@@ -41,13 +41,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Cell:
-    """A model at a CFG, measured on `seeds` held-out noises, `batch` pictures per call."""
+    """A model at a CFG, measured on `seeds` noises and prompts, `batch` pictures per call."""
 
     name: str
     model: Any
     guidance: float
     seeds: int
     batch: int = 32
+    prompts: tuple[str, ...] = HELD_OUT_PROMPTS
 
     @property
     def latent(self) -> Tensor:
@@ -63,7 +64,7 @@ class Cell:
     def measure(self, work: Callable[[Any], T]) -> T:
         """Call `work` with a Trial on held-out seeds and prompts."""
         within = pack("nodes.comfy_bridge.session").within
-        return within(self.guider(HELD_OUT_PROMPTS), self.latent,
+        return within(self.guider(self.prompts), self.latent,
                       lambda session: work(self._trial(session)), seed=0)
 
     def _trial(self, session: Any) -> Any:  # noqa: ANN401
@@ -72,10 +73,12 @@ class Cell:
         noise = torch.randn((self.seeds, *LATENTS[self.name]), generator=generator)
         items = torch.arange(self.seeds)
         path = WORK / "references" / f"{self.name} cfg {self.guidance:g} {self.seeds}.pt"
-        if path.exists():
+        if path.exists() and self.prompts is HELD_OUT_PROMPTS:
             reference = torch.load(path, weights_only=True)
             return evidence.Trial(session, session.starts(noise), items, reference, self.batch)
         trial = evidence.make_trial(session, noise, items, self.batch)
+        if self.prompts is not HELD_OUT_PROMPTS:
+            return trial
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(trial.reference, path)
         return trial

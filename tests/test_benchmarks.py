@@ -1,0 +1,134 @@
+"""The benchmarks measure what they say: exact model, equal contestants, honest tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import cost, plots, report
+from benchmarks.cells import Cell
+from benchmarks.features import frechet
+from benchmarks.loading import load_model, pack
+from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
+from benchmarks.quality import RESULTS, add_row
+
+FIELDS = {"model", "prediction", "guidance", "nfe", "method", "solver", "budget", "error_mean",
+          "error_median", "error_ci", "frechet_reference", "frechet_data", "trajectories",
+          "model_calls", "seconds", "peak_bytes", "seeds"}
+
+
+@pytest.mark.parametrize("prediction", ["eps", "flow"])
+def test_the_mixture_answers_with_the_gradient_of_its_density(prediction: str) -> None:
+    """Tweedie: D = (x + sigma^2 grad log p) / a."""
+    network = mixture_model(prediction).model.diffusion_model.double()
+    x = torch.randn(3, CHANNELS[prediction], 8, 8, dtype=torch.float64,
+                    generator=torch.Generator().manual_seed(0)).requires_grad_()
+    sigma = torch.tensor(0.6, dtype=torch.float64)
+    a = 0.4 if prediction == "flow" else 1.0
+    distance = (x[:, None] - a * network.centres).flatten(2).square().sum(-1)
+    density = torch.logsumexp(-distance / (2 * (a**2 * SPREAD**2 + sigma**2)), dim=1)
+    (score,) = torch.autograd.grad(density.sum(), x)
+    found = network.denoised(x.detach(), sigma.expand(3, 1, 1, 1))
+    assert torch.allclose((x + sigma**2 * score) / a, found, atol=1e-9)  # distances of 1e2
+
+
+@pytest.mark.parametrize("prediction", ["eps", "flow"])
+def test_comfyui_solves_the_mixture_as_our_reference_does(prediction: str) -> None:
+    cell = Cell(f"mixture_{prediction}", mixture_model(prediction), 1.0, seeds=4, batch=4)
+    ordinary = pack("nodes.comfy_bridge.ordinary")
+
+    def errors(trial: Any) -> tuple[float, float]:  # noqa: ANN401
+        every = {n: next(s for s in ordinary.settings(trial.session.sampling, n, ["dpmpp_2m"])
+                         if s.scheduler.startswith("beta")) for n in (10, 80)}
+        return tuple(trial.setting(s, n).mean for n, s in every.items())
+
+    few, many = cell.measure(errors)
+    assert many < 0.02  # what is left of 80 steps of order 2, and of rounded model times
+    assert many < few / 4
+
+
+def test_contestants_of_the_overhead_sample_the_same() -> None:
+    model, x = cost.NullModel(torch.randn(1, 4, 8, 8)), torch.randn(1, 4, 8, 8) * 14
+    sigmas = torch.cat([torch.logspace(0, -2.7, 6, dtype=torch.float64) * 14.6146,
+                        torch.zeros(1, dtype=torch.float64)])
+    ends = {name: run(model, x) for name, run in cost.contestants(sigmas).items()}
+    for name in ("euler", "dpmpp_2m"):
+        # float32 states that begin at 14
+        assert torch.allclose(ends[f"ours, {name}"], ends[f"ComfyUI {name}"], atol=1e-4)
+    assert "ours, full table" in ends
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(4000, 16, generator=generator, dtype=torch.float64)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
+    moved = frechet(a + 2 / 16**0.5, a)  # |shift|^2 = 4, features in units of sqrt(16)
+    assert moved == pytest.approx(4 / 16, rel=0.05)  # 4000 samples
+    # Twice as wide: trace(C + 4 C - 4 C) = trace C = 1 in these units.
+    assert frechet(2 * (a - a.mean(0)) + a.mean(0), a) == pytest.approx(1, rel=0.05)
+
+
+def made_up(**changes: Any) -> dict[str, Any]:
+    row = {"model": "m", "prediction": "eps", "guidance": 1.0, "nfe": 6, "method": "handcrafted",
+           "solver": "euler/karras", "budget": "3 tried", "error_mean": 0.1, "error_median": 0.1,
+           "error_ci": 0.01, "frechet_reference": 0.2, "frechet_data": 0.3, "trajectories": None,
+           "model_calls": None, "seconds": 1.0, "peak_bytes": None, "seeds": 4}
+    return {**row, **changes}
+
+
+ROWS = [made_up(), made_up(nfe=12, error_mean=0.025),
+        made_up(method="default", budget="thorough", error_mean=0.05, frechet_reference=0.05,
+                model_calls=100)]
+
+
+def test_summary_and_table_say_the_ratios() -> None:
+    line = report.summary(ROWS).splitlines()[-1]
+    assert line == "| m | 1 | thorough | 6: 0.50 | 0.50 | 0.50 | 0.25 |"
+    # log error falls linearly from 0.1 at 6 to 0.025 at 12: half of it at 9.
+    assert report.equal_steps(ROWS[2], ROWS) == "9.0"
+    assert report.equal_steps({**ROWS[2], "error_mean": 0.01}, ROWS) == "> 12"
+    assert "| m | 1 | 6 | default | thorough |" in report.table(ROWS)
+
+
+def test_a_row_replaces_the_older_one_of_its_kind(tmp_path: Path) -> None:
+    for row in (*ROWS, made_up(error_mean=0.2), made_up(transfer="searched at CFG 7")):
+        add_row(row, tmp_path)
+    rows = json.loads((tmp_path / "quality.json").read_text())["rows"]
+    assert len(rows) == 4
+    assert 0.2 in [r["error_mean"] for r in rows]
+
+
+def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
+    for row in ROWS:
+        add_row(row, tmp_path)
+    overhead = [{"sampler": "a", "latent": "1x4", "calls": 6, "microseconds": 3.0}]
+    (tmp_path / "cost.json").write_text(json.dumps({"overhead": overhead}))
+    plots.main(tmp_path)
+    names = sorted(p.name for p in (tmp_path / "plots").iterdir())
+    assert names == ["budget m.png", "error m.png", "overhead.png"]
+
+
+def test_committed_results_have_every_field_and_the_table_is_theirs() -> None:
+    rows = json.loads((RESULTS / "quality.json").read_text())["rows"]
+    for row in rows:
+        assert FIELDS <= set(row) <= {*FIELDS, "transfer"}
+        assert row["error_mean"] > 0 and math.isfinite(row["error_mean"])
+    assert report.table(rows) in (RESULTS / "quality.md").read_text()
+    known = {"handcrafted", "published", "ays", "gits", "optimal_steps", "default"}
+    methods = set(pack("solver_search.config").METHODS)
+    assert {r["method"] for r in rows} <= known | methods
+
+
+@pytest.mark.parametrize("name", ["demo_flow", "mixture_eps"])
+def test_a_cell_searches_in_a_process_of_its_own(name: str) -> None:
+    cell = Cell(name, load_model(name), 1.0, seeds=4, batch=8)
+    found = cell.search(4, "gits", "quick")
+    assert found.preset.solver.nfe == 4
+    assert found.facts["model_calls"] > 0 and found.facts["peak_bytes"] > 0
+    measured = cell.measure(lambda trial: trial.solver(found.preset.solver, "gits"))
+    assert len(measured.errors) == 4 and measured.mean < 1
