@@ -134,7 +134,9 @@ def is_flow(session: Session) -> bool:
 
 def _of_solver(session: Session, solver: Solver) -> Callable[[Tensor, Tensor], Tensor]:
     def run(x: Tensor, items: Tensor) -> Tensor:
-        return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x)
+        feature = None if solver.designer_in is None else session.probed().feature
+        return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x,
+                      feature=feature)
     return run
 
 

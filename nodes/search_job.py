@@ -128,6 +128,7 @@ class Job:
             time=uniform_time,
             batch=len(self.latent),
             difference=DIFFERENCES.get(model.dtype, 2e-3),
+            feature=session.probed().feature if METHODS[self.config.method].designer else None,
         )
 
     def _noise(self, count: int, seed: int) -> Tensor:

@@ -16,7 +16,8 @@ import numpy as np
 from ..solver_search.solver import Solver
 from .fields import Choice, Count, Date, FileName, Kind, Number, PresetError, Text
 
-TENSORS = ("model_sigmas", "sigmas", "start", "weights")  # sorted: also their order in the file
+# Sorted: also their order in the file.
+TENSORS = ("designer_in", "designer_out", "model_sigmas", "sigmas", "start", "weights")
 MAX_STEPS = 64
 SIGMA_RANGE = (1e-6, 1e5)  # widest known: zero terminal SNR at 4518; the last may also be 0
 ERROR = Number(0, 1e9)

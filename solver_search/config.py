@@ -56,6 +56,7 @@ class MethodInfo:
         gradient: whether it differentiates through the model.
         run: searches, given the book-keeping and the request.
         passes: what one learning step costs per picture and sampling step, in model calls.
+        designer: whether it reads features of the model's middle.
         teacher: what the solver learns from, {} standing for the effort's number of calls.
     """
 
@@ -64,6 +65,7 @@ class MethodInfo:
     run: Callable[[Run, SearchConfig], None]
     passes: int = 4
     teacher: str = "deis, {} calls"
+    designer: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,10 @@ def _dlms(run: Run, config: SearchConfig) -> None:
     dlms(run, DlmsSettings(iterations=config.descents, seed=config.seed))
 
 
+def _dlms_designer(run: Run, config: SearchConfig) -> None:
+    dlms(run, DlmsSettings(iterations=config.descents, seed=config.seed, designer=True))
+
+
 def _gits(run: Run, config: SearchConfig) -> None:
     gits(run, GitsSettings())
 
@@ -171,6 +177,10 @@ METHODS = {
     "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
                        "Needs a full-precision model.", True, _dlms, passes=6,
                        teacher="dpmpp_2m, one step between"),
+    "dlms_designer": MethodInfo("DLMS with its small network that bends each step for the "
+                                "picture at hand. Only for families whose middle ComfyUI shows; "
+                                "needs a full-precision model.", True, _dlms_designer, passes=6,
+                                teacher="dpmpp_2m, one step between", designer=True),
     "gits": MethodInfo("GITS: only looks for good step positions, for the samplers you know. "
                        "The quickest, and the least gain.", False, _gits,
                        teacher="deis, 60 calls"),

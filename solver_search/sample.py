@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .solver import Solver
+from .designer import Feature, bend, deviations, inputs
+from .solver import Solver, SolverError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, Tensor, Tensor], None]
@@ -18,7 +19,8 @@ class DivergedError(RuntimeError):
 
 
 def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | None = None, *,
-           states: list[Tensor] | None = None, check: bool = False) -> Tensor:
+           states: list[Tensor] | None = None, check: bool = False,
+           feature: Feature | None = None) -> Tensor:
     """Run `solver` from state x to its last sigma.
 
     Args:
@@ -28,13 +30,16 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         callback: called as (row, x, denoised) after each model call.
         states: receives the N + 1 visited states, first and last included.
         check: stop at the first model output that is not finite.
+        feature: (B, F) features of the newest model call, for a solver with a designer.
 
     Returns:
         (B, C, ...) state at solver.sigmas[-1].
 
     Raises:
         DivergedError: with `check`, when the model's output is not finite.
+        SolverError: when the solver has a designer and there is no `feature`.
     """
+    designed = _Designed(solver, feature) if solver.designer_in is not None else None
     plan = solver.plan
     ratio, rows, sigmas, model_sigmas = (_cast(t, x) for t in (
         plan.ratio, plan.rows, solver.sigmas,
@@ -55,10 +60,35 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         for j in range(n + 1):
             if used[n][j]:
                 x = x + rows[n, j] * history[j]
+        if designed is not None:
+            x = x + designed.bent(n, denoised)
         history = {j: h for j, h in history.items() if plan.last_use[j] > n}
         if states is not None:
             states.append(x)
     return x
+
+
+class _Designed:
+    """A run's designer with the outputs it may still use."""
+
+    def __init__(self, solver: Solver, feature: Feature | None) -> None:
+        if feature is None:
+            raise SolverError("this solver reads features of the model while it samples, and here "
+                              "are none. Use a preset without a designer network.")
+        self.solver, self.feature = solver, feature
+        self.recent: list[Tensor] = []
+
+    def bent(self, n: int, denoised: Tensor) -> Tensor:
+        """What the designer adds to the state after step n."""
+        inner, outer, sigmas = (self.solver.designer_in, self.solver.designer_out,
+                                self.solver.sigmas)
+        self.recent = [*self.recent, denoised][-1 - len(outer):]
+        feature = self.feature()
+        if feature.shape[1] + 3 != inner.shape[1]:
+            raise SolverError(f"this solver's designer reads {inner.shape[1] - 3} features, this "
+                              f"model has {feature.shape[1]}. It belongs to another model.")
+        shares = deviations(inner, outer, inputs(feature, sigmas[n], n / self.solver.nfe))
+        return float(1 - sigmas[n + 1] / sigmas[n]) * bend(shares, self.recent)
 
 
 def _cast(values: Tensor, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .clocks import Clock
+from .designer import Feature
 from .metrics import relative_errors
 from .sample import Denoise, sample
 from .solver import Solver
@@ -47,6 +48,7 @@ class Problem:
         clock: progress in which steps move; `time` is uniform model time (as DSS).
         batch: most rows in one model call.
         difference: finite-difference step that the model's precision allows.
+        feature: (B, F) features of the newest call of `denoise`, where a method asks for them.
     """
 
     denoise: RowDenoise
@@ -59,6 +61,7 @@ class Problem:
     time: Clock
     batch: int = 64
     difference: float = 2e-3
+    feature: Feature | None = None
 
     @property
     def steps(self) -> int:
@@ -166,8 +169,10 @@ class Run:
 
     def ends(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items), C, ...) finished states of a solver on given starts."""
-        with torch.no_grad():
-            return sample(self.denoise(items), solver, self.problem.starts[items])
+        with torch.no_grad():  # features are those of one batch
+            parts = items.split(len(items) if solver.designer_in is None else self.problem.batch)
+            return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
+                                     feature=self.problem.feature) for part in parts])
 
     def errors(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items),) relative errors of a solver on given starts against the teacher."""

@@ -25,6 +25,8 @@ MAX_ROWS = 1024
 MAX_WEIGHT = 1e4
 ROW_SUM_TOLERANCE = 1e-4  # ComfyUI's deis integrates numerically: its rows sum to 1 within 9e-6
 START_RANGE = (0.1, 10.0)
+MAX_DESIGNER = 1e3
+TENSORS = ("sigmas", "weights", "start", "model_sigmas", "designer_in", "designer_out")
 
 
 class SolverError(ValueError):
@@ -43,6 +45,8 @@ class Solver:
         start: (N,) factors on the start's share of each state, or None for 1: consistent rows.
         model_sigmas: (N,) noise level handed to the model in each call, or None for sigmas[:-1].
             Convention: D = denoise(x, model_sigma); state and table keep the true sigma.
+        designer_in, designer_out: (H, F + 3) and (K, H + 1), or None: a network that bends the
+            rows for each picture (designer.py); needs features of the model's calls.
 
     Raises:
         SolverError: wrong shapes, not finite, out of order, rows that do not sum to 1.
@@ -53,15 +57,18 @@ class Solver:
     flow: bool
     start: Tensor | None = None
     model_sigmas: Tensor | None = None
+    designer_in: Tensor | None = None
+    designer_out: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sigmas", "weights", "start", "model_sigmas"):
+        for name in TENSORS:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _double(name, value))
         _check_shapes(self)
         _check_sigmas(self.sigmas.detach(), self.flow)
         _check_weights(self)
+        _check_designer(self)
 
     @property
     def nfe(self) -> int:
@@ -87,13 +94,9 @@ class Solver:
 
     def detach(self) -> Solver:
         """The same numbers, free of any autograd graph."""
-        return Solver(
-            self.sigmas.detach().clone(),
-            self.weights.detach().clone(),
-            self.flow,
-            None if self.start is None else self.start.detach().clone(),
-            None if self.model_sigmas is None else self.model_sigmas.detach().clone(),
-        )
+        numbers = {name: getattr(self, name) for name in TENSORS}
+        return Solver(flow=self.flow, **{name: None if t is None else t.detach().clone()
+                                         for name, t in numbers.items()})
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,24 @@ def _check_row_sums(weights: Tensor) -> None:
         row = int(off.argmax())
         raise SolverError(f"each row of weights must sum to 1 within {ROW_SUM_TOLERANCE:g}, row "
                           f"{row} sums to {float(weights[row].sum()):.6g}.")
+
+
+def _check_designer(solver: Solver) -> None:
+    inner, outer = solver.designer_in, solver.designer_out
+    if inner is None and outer is None:
+        return
+    if inner is None or outer is None or solver.start is not None:
+        raise SolverError("designer_in and designer_out must come together, with rows that sum "
+                          "to 1 (no start).")
+    shapes = inner.ndim == outer.ndim == 2 and inner.shape[1] > 3
+    if not shapes or outer.shape[1] != inner.shape[0] + 1 or outer.shape[0] > solver.nfe:
+        raise SolverError("designer_in must have shape (H, F + 3), designer_out (K, H + 1) with "
+                          f"K at most {solver.nfe}, found {tuple(inner.shape)} and "
+                          f"{tuple(outer.shape)}.")
+    largest = max(float(inner.detach().abs().max()), float(outer.detach().abs().max()))
+    if largest > MAX_DESIGNER:
+        raise SolverError(f"designer entries must stay within {MAX_DESIGNER:g} in size, found "
+                          f"{largest:.6g}.")
 
 
 def _numbers(values: Tensor) -> str:

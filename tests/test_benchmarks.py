@@ -73,7 +73,7 @@ def test_frechet_distance_of_known_gaussians() -> None:
     assert frechet(2 * (a - a.mean(0)) + a.mean(0), a) == pytest.approx(1, rel=0.05)
 
 
-def made_up(**changes: Any) -> dict[str, Any]:
+def made_up(**changes: object) -> dict[str, Any]:
     row = {"model": "m", "prediction": "eps", "guidance": 1.0, "nfe": 6, "method": "handcrafted",
            "solver": "euler/karras", "budget": "3 tried", "error_mean": 0.1, "error_median": 0.1,
            "error_ci": 0.01, "frechet_reference": 0.2, "frechet_data": 0.3, "trajectories": None,

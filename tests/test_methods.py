@@ -11,7 +11,7 @@ from torch import Tensor
 
 from solver_search.clocks import arcsinh_clock, flow_clock
 from solver_search.forms import denoised_steps
-from solver_search.methods.dlms import DlmsSettings, accumulate, dlms
+from solver_search.methods.dlms import DlmsSettings, Learner, accumulate, dlms
 from solver_search.methods.gits import GitsSettings, cheapest_path, gits, jump_costs
 from solver_search.methods.s4s import S4SSettings, _Descent, plms_start, s4s
 from solver_search.parameters import Parameters, Space, from_solver
@@ -107,9 +107,9 @@ def test_dlms_gradient_is_that_of_two_steps_and_one_model_call() -> None:
 
 
 def _gradients(run: Run, raw: Parameters, space: Space, items: Tensor) -> Parameters:
-    leaves = raw.with_tensors([t.clone().requires_grad_() for t in raw.tensors()])
-    accumulate(run, leaves, space, items, DlmsSettings())
-    return leaves.with_tensors([t.grad for t in leaves.tensors()])
+    leaves = {k: getattr(raw, k).clone().requires_grad_() for k in ("steps", "rows", "scales")}
+    accumulate(run, Learner(raw, space, leaves), items, DlmsSettings())
+    return replace(raw, **{k: t.grad for k, t in leaves.items()})
 
 
 def test_dlms_first_row_learns_only_from_the_second_loss() -> None:
@@ -147,7 +147,7 @@ def test_dlms_measures_its_end_in_the_given_space() -> None:
 
     run = Run(problem(True))
     with pytest.raises(SearchError, match="loss became NaN at iteration 1"):
-        search(lambda r: dlms(r, DlmsSettings(iterations=2, feature=broken)), run)
+        search(lambda r: dlms(r, DlmsSettings(iterations=2, distance=broken)), run)
     assert run.best is not None
 
 

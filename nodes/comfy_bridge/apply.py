@@ -15,6 +15,7 @@ from torch import Tensor
 from ...solver_search.sample import sample
 from ...solver_search.solver import Solver
 from .console import say
+from .features import Probe
 
 SIGMA_TOLERANCE = 1e-3  # sigmas pass through float32 and through other nodes' arithmetic
 RANGE_TOLERANCE = 0.01  # published tables round sigma_max to three digits
@@ -55,17 +56,21 @@ def run_solver(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
     check_model(solver, model.inner_model.inner_model.model_sampling)
     _check_sigmas(solver, sigmas)
     _mind_guidance(getattr(model.inner_model, "cfg", None), guidance)
-    ones = x.new_ones(x.shape[0])
+    ones, named, feature = x.new_ones(x.shape[0]), dict(extra_args or {}), None
+    if solver.designer_in is not None:
+        probe = Probe(model.inner_model.inner_model.diffusion_model)
+        named["model_options"] = probe.patched(named.get("model_options", {}))
+        feature = probe.feature
 
     def denoise(state: Tensor, sigma: Tensor) -> Tensor:
-        return model(state, sigma * ones, **(extra_args or {}))
+        return model(state, sigma * ones, **named)
 
     def tell(row: int, state: Tensor, denoised: Tensor) -> None:
         if callback is not None:
             callback({"i": row, "x": state, "denoised": denoised, "sigma": sigmas[row],
                       "sigma_hat": sigmas[row]})
 
-    return sample(denoise, solver, x, tell, check=True)
+    return sample(denoise, solver, x, tell, check=True, feature=feature)
 
 
 def use_solver(model: ModelPatcher, solver: Solver,

@@ -17,6 +17,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from .features import Probe
 from .model import MODEL_SAMPLING, is_discrete, smooth_time
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Session:
         self.extra_args = extra_args
         self.latent_image = latent_image
         self.sampling = wrap.inner_model.model_sampling
+        self._probe: Probe | None = None
 
     @property
     def device(self) -> torch.device:
@@ -48,6 +50,18 @@ class Session:
         """What ComfyUI reserves beside the weights for one call with CFG."""
         count, *shape = self.latent_image.shape
         return float(self.wrap.inner_model.memory_required([2 * count, *shape]))
+
+    def probed(self) -> Probe:
+        """The features of the newest model call, watched from now on.
+
+        Raises:
+            FeatureError: if ComfyUI offers no patch point in this family.
+        """
+        if self._probe is None:
+            self._probe = Probe(self.wrap.inner_model.diffusion_model)
+            options = self._probe.patched(self.extra_args.get("model_options", {}))
+            self.extra_args = {**self.extra_args, "model_options": options}
+        return self._probe
 
     def starts(self, noise: Tensor) -> Tensor:
         """(S, C, ...) states at sigma_max from unit noise."""

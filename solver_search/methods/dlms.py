@@ -1,4 +1,4 @@
-r"""DLMS, linear multistep solver distillation (Liang et al.), as one fixed table.
+r"""DLMS, linear multistep solver distillation (Liang et al.).
 
     x' = r x + (1 - r) sum_{k <= p} a_k D(x_{n-k}, s_{n-k} sigma_{n-k}),  r = sigma'/sigma,
     sum_k a_k = 1
@@ -9,9 +9,10 @@ outputs are constants; gradient flows through the sigma and state between, throu
 and through ONE model call, so memory does not grow with N. The teacher is DPM-Solver++(2M) on the
 student's own present sigmas with M more between each two.
 
-The paper's network that writes a row per picture is not here: without it (one fixed table) the
-paper reports nearly the same quality. Nor is its analytic first step, which a table of model
-calls cannot hold.
+With `designer` a small network (designer.py) bends the rows for each picture, trained with the
+same losses on the middle features of the model's calls; the paper's network also writes the next
+sigma and its scale, which here stay the same for all pictures. The paper's analytic first step is
+not here: a table of model calls cannot hold a step without one.
 """
 
 from __future__ import annotations
@@ -22,20 +23,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..designer import bend, deviations, inputs, new_designer
 from ..parameters import Parameters, Space, from_solver, to_solver
 from ..sample import sample
-from ..search import Run
+from ..search import Run, SearchError
+from ..solver import Solver
 from ..tableaus import TABLEAUS
 from ..teacher import accurate_teacher
 from .descent import batches, check_finite, cosine
 from .s4s import plms_start
 
-Feature = Callable[[Tensor], Tensor]
-
+RAW = ("steps", "rows", "scales")
+Designer = tuple[Tensor, Tensor] | None
 
 @dataclass(frozen=True)
 class DlmsSettings:
-    """As in the paper, but for a feature distance at the end.
+    """As in the paper, but for what the module names.
 
     Args:
         order: p, most outputs that a step combines.
@@ -47,7 +50,8 @@ class DlmsSettings:
         average: exponential average of the iterates (0: the raw iterate).
         learn_steps, learn_scales, learn_rows: switches of the ablation.
         plms: begin with Adams-Bashforth weights, else with Euler's.
-        feature: distance of the end points in this space; None is the latent itself.
+        distance: of the end points in this space; None is the latent itself.
+        designer: also learn the network that bends rows.
         teacher_calls: of the accurate ends against which held-out starts are measured.
         seed: order of the trajectories.
         offers: how often the iterate is measured on held-out starts.
@@ -64,39 +68,81 @@ class DlmsSettings:
     learn_scales: bool = True
     learn_rows: bool = True
     plms: bool = True
-    feature: Feature | None = None
+    distance: Callable[[Tensor], Tensor] | None = None
+    designer: bool = False
     teacher_calls: int = 32
     seed: int = 0
     offers: int = 12
+
+
+@dataclass
+class Learner:
+    """What is learned: raw numbers, and the designer's two matrices if there is one."""
+
+    raw: Parameters
+    space: Space
+    tensors: dict[str, Tensor]
+
+    def values(self, tensors: dict[str, Tensor] | None = None) -> tuple[Parameters, Designer]:
+        """Raw numbers and designer with the present (or other) values of what is learned."""
+        now = tensors or self.tensors
+        raw = replace(self.raw, **{k: v for k, v in now.items() if k in RAW})
+        return raw, (now["inner"], now["outer"]) if "inner" in now else None
+
+    def solver(self, tensors: dict[str, Tensor] | None = None) -> Solver:
+        """The solver of these values."""
+        raw, designer = self.values(tensors)
+        solver = to_solver(raw, self.space).detach()
+        return solver if designer is None else replace(
+            solver, designer_in=designer[0].detach(), designer_out=designer[1].detach())
 
 
 def dlms(run: Run, settings: DlmsSettings) -> None:
     """Search as in the paper; offers its start and its averaged iterates to `run`.
 
     Raises:
-        SearchError: when a loss is not finite.
+        SearchError: when a loss is not finite, or a designer is asked for without features.
     """
     problem = run.problem
     run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
               keep=1)
-    space = Space(problem.clock, problem.flow)
-    raw = _start(run, space, settings)
-    run.offer(to_solver(raw, space), "dlms start")
-    learned = _learned(raw, settings)
-    averaged = {name: t.detach().clone() for name, t in learned.items()}
-    optimiser = torch.optim.Adam(list(learned.values()), settings.rate)
-    order = batches(problem.fit, settings.batch, settings.seed)
+    learner = _learner(run, settings)
+    run.offer(learner.solver(), "dlms start")
+    averaged = {name: t.detach().clone() for name, t in learner.tensors.items()}
+    optimiser = torch.optim.Adam(list(learner.tensors.values()), settings.rate)
+    order = batches(problem.fit, min(settings.batch, problem.batch), settings.seed)
     every = max(1, settings.iterations // settings.offers)
     for i in range(1, settings.iterations + 1):
         optimiser.param_groups[0]["lr"] = cosine(settings.rate, i - 1, settings.iterations)
         optimiser.zero_grad()
-        accumulate(run, replace(raw, **learned), space, next(order), settings, iteration=i)
+        accumulate(run, learner, next(order), settings, iteration=i)
         optimiser.step()
-        for name, t in learned.items():
+        for name, t in learner.tensors.items():
             averaged[name].lerp_(t.detach(), 1 - settings.average)
         if i % every == 0 or i == settings.iterations:
-            solver = to_solver(replace(raw, **averaged), space)
-            run.offer(solver, f"dlms {i}/{settings.iterations}")
+            run.offer(learner.solver(averaged), f"dlms {i}/{settings.iterations}")
+
+
+def _learner(run: Run, settings: DlmsSettings) -> Learner:
+    space = Space(run.problem.clock, run.problem.flow)
+    raw = _start(run, space, settings)
+    learned = _learned(raw, settings)
+    if settings.designer:
+        inner, outer = new_designer(_features(run), settings.order - 1, seed=settings.seed)
+        learned |= {"inner": inner.requires_grad_(), "outer": outer.requires_grad_()}
+    return Learner(raw, space, learned)
+
+
+def _features(run: Run) -> int:
+    """How many features the model shows, found by one call."""
+    if run.problem.feature is None:
+        raise SearchError("a designer network needs features of the model, found none. Use the "
+                          "method 'dlms'.")
+    first = run.fitted[:1]
+    x = run.problem.starts[first]
+    with torch.no_grad():
+        run.call(x, torch.full((1,), run.problem.sigma_max).to(x), first)
+    return run.problem.feature().shape[1]
 
 
 def _start(run: Run, space: Space, settings: DlmsSettings) -> Parameters:
@@ -116,32 +162,48 @@ def _learned(raw: Parameters, settings: DlmsSettings) -> dict[str, Tensor]:
 
 
 @torch.enable_grad()
-def accumulate(run: Run, raw: Parameters, space: Space, items: Tensor, settings: DlmsSettings,
-               *, iteration: int = 0) -> list[float]:
-    """Algorithm 1: add the gradients of all local losses of a batch to the raw tensors.
+def accumulate(run: Run, learner: Learner, items: Tensor, settings: DlmsSettings, *,
+               iteration: int = 0) -> list[float]:
+    """Algorithm 1: add the gradients of all local losses of a batch to what is learned.
 
     Returns:
         the losses, one per step.
     """
     x = run.problem.starts[items]
-    states = _teacher_states(run, raw, space, items, settings)
+    states = _teacher_states(run, learner, items, settings)
     before: Tensor | None = None  # the state one step back, a constant
     outputs: list[Tensor] = []
+    seen: list[Tensor] = []  # what the designer saw at each call, constants
     losses = []
     for n in range(run.problem.steps):
-        sigmas, rows, told = _numbers(raw, space, settings.order, x)
+        raw, designer = learner.values()
+        sigmas, rows, told = _numbers(raw, learner.space, settings.order, x)
         if before is not None:
             x = _step(before, outputs, rows[n - 1], sigmas[n - 1].detach(), sigmas[n])
+            x = x + _bent(designer, seen, outputs, sigmas[n - 1].detach(), sigmas[n])
         denoised = run.call(x, told[n].expand(len(x)), items)
-        end = _step(x, [*outputs, denoised], rows[n], sigmas[n], sigmas[n + 1].detach())
-        loss = _distance(end, states[n + 1], settings.feature if n + 1 == run.problem.steps
-                         else None)
+        if designer is not None:
+            seen.append(inputs(run.problem.feature().detach(), sigmas[n], n / run.problem.steps))
+        newest = [*outputs, denoised]
+        end = _step(x, newest, rows[n], sigmas[n], sigmas[n + 1].detach())
+        end = end + _bent(designer, seen, newest, sigmas[n], sigmas[n + 1].detach())
+        last = n + 1 == run.problem.steps
+        loss = _distance(end, states[n + 1], settings.distance if last else None)
         check_finite(loss, iteration)
-        loss.backward()
+        if loss.requires_grad:  # the first step may have nothing to learn
+            loss.backward()
         losses.append(float(loss.detach()))
         outputs.append(denoised.detach())
         before = x.detach()
     return losses
+
+
+def _bent(designer: Designer, seen: list[Tensor], outputs: list[Tensor], sigma: Tensor,
+          target: Tensor) -> Tensor | float:
+    """The designer's part of a step whose newest output is outputs[-1]."""
+    if designer is None:
+        return 0.0
+    return (1 - target / sigma) * bend(deviations(*designer, seen[-1]), outputs)
 
 
 def _numbers(raw: Parameters, space: Space, order: int, x: Tensor) -> tuple[Tensor, ...]:
@@ -159,17 +221,18 @@ def _step(x: Tensor, outputs: list[Tensor], row: Tensor, sigma: Tensor, target: 
         [w * d for w, d in zip(row, outputs, strict=False)]).sum(0)
 
 
-def _distance(end: Tensor, target: Tensor, feature: Feature | None) -> Tensor:
-    if feature is not None:
-        end, target = feature(end), feature(target)
+def _distance(end: Tensor, target: Tensor,
+              space: Callable[[Tensor], Tensor] | None) -> Tensor:
+    if space is not None:
+        end, target = space(end), space(target)
     return (end - target).square().mean()
 
 
 @torch.no_grad()
-def _teacher_states(run: Run, raw: Parameters, space: Space, items: Tensor,
+def _teacher_states(run: Run, learner: Learner, items: Tensor,
                     settings: DlmsSettings) -> list[Tensor]:
     """DPM-Solver++(2M) states at the student's sigmas."""
-    sigmas = to_solver(raw, space).sigmas.detach()
+    sigmas = learner.solver().sigmas
     between = _finer(sigmas, settings.between)
     states: list[Tensor] = []
     sample(run.denoise(items), TABLEAUS["dpmpp_2m"](between, flow=run.problem.flow),
