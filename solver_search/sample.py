@@ -13,6 +13,9 @@ from .solver import Solver, SolverError
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, Tensor, Tensor], None]
 
+NOT_FINITE = ("The model's output at step {} of {} is not finite. Try a higher precision for the "
+              "model or another preset.")
+
 
 class DivergedError(RuntimeError):
     """The picture turned to NaN or infinity while sampling; the message says at which step."""
@@ -41,18 +44,16 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
     """
     designed = _Designed(solver, feature) if solver.designer_in is not None else None
     plan = solver.plan
-    ratio, rows, sigmas, model_sigmas = (_cast(t, x) for t in (
-        plan.ratio, plan.rows, solver.sigmas,
-        solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas))
+    told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
+    ratio, rows, sigmas, told = (_cast(t, x) for t in (plan.ratio, plan.rows, solver.sigmas, told))
     used = plan.used.tolist()
     history: dict[int, Tensor] = {}
     if states is not None:
         states.append(x)
     for n in range(solver.nfe):
-        denoised = denoise(x, model_sigmas[n])
+        denoised = denoise(x, told[n])
         if check and not torch.isfinite(denoised).all():
-            raise DivergedError(f"The model's output at step {n + 1} of {solver.nfe} is not "
-                                "finite. Try a higher precision for the model or another preset.")
+            raise DivergedError(NOT_FINITE.format(n + 1, solver.nfe))
         if callback is not None:
             callback(n, x, denoised)
         history[n] = (x - denoised) / sigmas[n] if plan.direction else denoised
