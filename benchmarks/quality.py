@@ -81,9 +81,10 @@ class Bench:
             log.warning("%s cfg %g, %d calls: %s", self.cell.name, self.cell.guidance, calls,
                         error)
             return []
-        name = NAMES.get(method, method)
-        return self.cell.measure(lambda t: [self.row(
-            t, t.solver(found.preset.solver, found.label), name, effort, found.facts)])
+        name, solver = NAMES.get(method, method), found.preset.solver
+        return self.cell.measure(lambda t: [{
+            **self.row(t, t.solver(solver, found.label), name, effort, found.facts),
+            "error_span": span_error(t, solver)}])
 
     def opponents(self, trial: Any, calls: int, plan: Plan) -> list[Row]:  # noqa: ANN401
         """Best built-in setting, best per shipped step list, and the published solvers."""
@@ -149,6 +150,30 @@ class Bench:
                            for x in (ends, trial.reference))
         return {"frechet_reference": frechet(ours, reference),
                 "frechet_data": frechet(ours, data_features())}
+
+
+@torch.no_grad()
+def span_error(trial: Any, solver: Any) -> float:  # noqa: ANN401
+    """Mean relative error if each picture had the last row that is best for it alone.
+
+    It is the part of the reference outside the span of the picture's start and model outputs: no
+    table that visits these states can do better.
+    """
+    sample = pack("solver_search.sample").sample
+    probed = solver.designer_in is not None
+    found = []
+    for starts, items, ends in zip(*(t.split(trial.batch) for t in (
+            trial.starts, trial.items, trial.reference)), strict=True):
+        basis = [starts]
+        sample(lambda x, sigma, i=items: trial.session.denoise(x, sigma, i), solver, starts,
+               lambda row, x, denoised, b=basis: b.append(denoised),
+               feature=trial.session.probed().feature if probed else None)
+        columns = torch.stack([b.flatten(1) for b in basis], dim=2).double()
+        target = ends.flatten(1).double()[..., None]
+        best = columns @ torch.linalg.lstsq(columns, target, driver="gelsd").solution
+        found.append(best.reshape(ends.shape))
+    errors = pack("solver_search.metrics").relative_errors(torch.cat(found), trial.reference)
+    return float(errors.mean())
 
 
 def _plan(arguments: list[str]) -> Plan:

@@ -85,8 +85,9 @@ def table(rows: list[Row]) -> str:
     """All rows, by cell and error."""
     best = _handcrafted(rows)
     lines = ["| model | CFG | calls | method | budget | solver | error | 95 % | median | ratio | "
-             "built-in needs | Frechet to reference | to data | model calls | s | MB | seeds |",
-             "|" + "---|" * 17]
+             "outside span | built-in needs | Frechet to reference | to data | model calls | s | "
+             "MB | seeds |",
+             "|" + "---|" * 18]
     for r in sorted(rows, key=lambda r: (*cell(r), r["error_mean"])):
         known = best.get(cell(r))
         name = r["method"] + (f", {r['transfer']}" if "transfer" in r else "")
@@ -95,7 +96,8 @@ def table(rows: list[Row]) -> str:
         lines.append("| " + " | ".join([
             r["model"], f"{r['guidance']:g}", str(r["nfe"]), name, r["budget"], r["solver"],
             f"{r['error_mean']:.4f}", f"{r['error_ci']:.4f}", f"{r['error_median']:.4f}",
-            f"{_ratio(r, known, 'error_mean'):.2f}" if known else "", needs,
+            f"{_ratio(r, known, 'error_mean'):.2f}" if known else "",
+            _number(r.get("error_span"), 4), needs,
             _number(r.get("frechet_reference"), 5), _number(r.get("frechet_data"), 4),
             str(r.get("model_calls") or ""), _number(r.get("seconds"), 0),
             _number(peak and peak / 1e6, 0), str(r["seeds"])]) + " |")

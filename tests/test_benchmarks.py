@@ -15,7 +15,7 @@ from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.loading import load_model, pack
 from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
-from benchmarks.quality import RESULTS, add_row
+from benchmarks.quality import RESULTS, add_row, span_error
 
 FIELDS = {"model", "prediction", "guidance", "nfe", "method", "solver", "budget", "error_mean",
           "error_median", "error_ci", "frechet_reference", "frechet_data", "trajectories",
@@ -116,7 +116,7 @@ def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
 def test_committed_results_have_every_field_and_the_table_is_theirs() -> None:
     rows = json.loads((RESULTS / "quality.json").read_text())["rows"]
     for row in rows:
-        assert FIELDS <= set(row) <= {*FIELDS, "transfer"}
+        assert FIELDS <= set(row) <= {*FIELDS, "transfer", "error_span"}
         assert row["error_mean"] > 0 and math.isfinite(row["error_mean"])
     assert report.table(rows) in (RESULTS / "quality.md").read_text()
     known = {"handcrafted", "published", "ays", "gits", "optimal_steps", "default"}
@@ -132,3 +132,5 @@ def test_a_cell_searches_in_a_process_of_its_own(name: str) -> None:
     assert found.facts["model_calls"] > 0 and found.facts["peak_bytes"] > 0
     measured = cell.measure(lambda trial: trial.solver(found.preset.solver, "gits"))
     assert len(measured.errors) == 4 and measured.mean < 1
+    outside = cell.measure(lambda trial: span_error(trial, found.preset.solver))
+    assert 0 < outside <= measured.mean  # the best last row is at least as good
