@@ -150,8 +150,9 @@ def _notes(group: str, steps: str, *, flow: bool, tiny: bool) -> str:
 
 FLOW_NOTE = (
     "The sigmas hold as they are: they replace the model's shift, as the authors do for Flux and "
-    "SD3. On a model other than its own it beats Euler but can lose to plain Adams-Bashforth or "
-    "dpmpp_2m, above all with strong guidance: compare before you trust it, or search your own.")
+    "SD3. On a model other than its own it beats Euler without guidance but can lose to plain "
+    "Adams-Bashforth or dpmpp_2m; at guidance 2 and above its rows amplify errors and the picture "
+    "can fall apart (measured on small models). Compare before you trust it, or search your own.")
 VP_NOTE = (
     "For linear betas 1e-4 to 0.02 only (DiT, PixArt; sigma_max above 150). Not for SD1.5 or "
     "SDXL, whose sigma_max is 14.6: the first step from 150 has no counterpart there.")

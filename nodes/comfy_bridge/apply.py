@@ -123,7 +123,7 @@ def _mind_guidance(cfg: float | None, guidance: float | None) -> None:
         return
     low, high = GUIDANCE_RANGE[0] * guidance, GUIDANCE_RANGE[1] * guidance
     if not low <= cfg <= high:
-        say(f"This solver was searched at CFG {guidance:g}; at CFG {cfg:g} it may be no better "
+        say(f"This solver was searched at CFG {guidance:g}; at CFG {cfg:g} it may be worse "
             f"than a built-in sampler. Stay within {low:.3g} to {high:.3g}, or search again.")
 
 
