@@ -32,18 +32,21 @@ class Estimate:
         seconds: about how long.
         batch: pictures per call.
         memory: bytes beside the weights.
+        gradient: whether the search differentiates through the model.
     """
 
     calls: int
     seconds: float
     batch: int
     memory: float
+    gradient: bool
 
     @property
     def text(self) -> str:
         """For people, before the search starts."""
         minutes = self.seconds / 60
-        return (f"up to {self.calls} model calls, {self.batch} pictures at a time: about "
+        how = "checked gradients" if self.gradient else "no gradients"
+        return (f"up to {self.calls} model calls, {self.batch} pictures at a time, {how}: about "
                 f"{minutes:.1f} minutes and {self.memory / 2**30:.2g} GB beside the model")
 
 
@@ -145,7 +148,8 @@ class Job:
         each = (time.perf_counter() - begun) / len(x)
         calls = self.config.expected_calls
         needed = session.activation_bytes + 2 * problem.starts.nbytes * self.config.steps
-        return Estimate(calls, each * calls, problem.batch, needed)
+        gradient = METHODS[self.config.method].gradient
+        return Estimate(calls, each * calls, problem.batch, needed, gradient)
 
     def _prove(self, session: Session, preset: Preset) -> Preset:
         """The preset with its error on seeds and prompts the search never saw."""

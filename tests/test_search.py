@@ -296,17 +296,19 @@ def drops_time(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
     return each_own(False)(x, sigma.detach(), items)
 
 
+@pytest.mark.parametrize("name", ["dss", "s4s_alt", "dlms"])
 @pytest.mark.parametrize("denoise", [drops_state, drops_time])
-def test_a_dropped_path_is_found_before_the_first_step(denoise: Callable[..., Tensor]) -> None:
+def test_a_dropped_path_is_found_before_the_first_step(denoise: Callable[..., Tensor],
+                                                       name: str) -> None:
     run = Run(problem(False, denoise=denoise))
     with pytest.raises(SearchError, match="gradient is wrong.*Use the method 'fit'"):
-        search(METHODS_SHORT["dss"], run)
+        search(METHODS_SHORT[name], run)
     assert len(run.curve) == 1
     assert search(METHODS_SHORT["fit"], Run(problem(False, denoise=denoise))).best is not None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["dss", "dss, beyond"])
+@pytest.mark.parametrize("name", ["dss", "dss, beyond", "s4s", "s4s_alt", "dlms"])
 @pytest.mark.parametrize("flow", [True, False])
 def test_a_right_gradient_passes_the_spot_check(flow: bool, name: str, dtype: torch.dtype) -> None:
     chosen = problem(flow)

@@ -9,8 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..parameters import Parameters
-from ..search import SearchError
+from ..gradient import recomputed
+from ..parameters import Parameters, Space, to_solver
+from ..sample import sample
+from ..search import Run, SearchError
 from ..solver import Solver
 
 # 16-bit models need long steps; a network that oscillates in time needs short ones.
@@ -47,6 +49,21 @@ def check_finite(loss: Tensor, iteration: int) -> None:
     if not torch.isfinite(loss.detach()):
         raise SearchError(f"the loss became NaN at iteration {iteration}; the best solver before "
                           "it is kept. Lower the learning rate or raise the model's precision.")
+
+
+def end_loss(run: Run, space: Space) -> LossOf:
+    """Mean squared relative error of the end points, through all model calls."""
+    @torch.enable_grad()
+    def loss(raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
+        end = sample(recomputed(run.denoise(items)), to_solver(raw, space),
+                     run.problem.starts[items])
+        return relative_square(end, run.reference_of(items))
+    return loss
+
+
+def relative_square(end: Tensor, target: Tensor) -> Tensor:
+    """Mean over starts of |end - target|^2 / |target|^2."""
+    return ((end - target).flatten(1).square().sum(1) / target.flatten(1).square().sum(1)).mean()
 
 
 def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:

@@ -30,7 +30,7 @@ from ..search import Run, SearchError
 from ..solver import Solver
 from ..tableaus import TABLEAUS
 from ..teacher import accurate_teacher
-from .descent import batches, check_finite, cosine
+from .descent import batches, check_finite, cosine, end_loss, spot_check
 from .s4s import plms_start
 
 RAW = ("steps", "rows", "scales")
@@ -101,7 +101,8 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
     """Search as in the paper; offers its start and its averaged iterates to `run`.
 
     Raises:
-        SearchError: when a loss is not finite, or a designer is asked for without features.
+        SearchError: when a loss is not finite, a designer is asked for without features, or the
+            model's gradient is wrong.
     """
     problem = run.problem
     run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
@@ -111,6 +112,7 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
     averaged = {name: t.detach().clone() for name, t in learner.tensors.items()}
     optimiser = torch.optim.Adam(list(learner.tensors.values()), settings.rate)
     order = batches(problem.fit, min(settings.batch, problem.batch), settings.seed)
+    spot_check(end_loss(run, learner.space), learner.raw, next(order), learner.solver())
     every = max(1, settings.iterations // settings.offers)
     for i in range(1, settings.iterations + 1):
         optimiser.param_groups[0]["lr"] = cosine(settings.rate, i - 1, settings.iterations)

@@ -24,7 +24,7 @@ from ..search import Run
 from ..solver import Solver
 from ..tableaus import ADAMS_BASHFORTH
 from ..teacher import accurate_teacher
-from .descent import batches, check_finite, cosine, spot_check
+from .descent import batches, check_finite, cosine, relative_square, spot_check
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,7 @@ class _Descent:
         solver = to_solver(self._windowed(raw), self.space)
         end = sample(recomputed(self.run.denoise(items)), solver,
                      self.run.problem.starts[items] + moves)
-        target = self.run.reference_of(items)
-        return ((end - target).flatten(1).square().sum(1)
-                / target.flatten(1).square().sum(1)).mean()
+        return relative_square(end, self.run.reference_of(items))
 
     def _windowed(self, raw: Parameters) -> Parameters:
         """Only the last K outputs; the diagonal of raw rows is the row sum's excess.
