@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from solver_search.methods.gits import TABLES, GitsSettings, cheapest_path, gits, jump_costs
-from solver_search.search import Event, Run, search
+from solver_search.search import Event, Run, SearchError, search
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher, trace
@@ -105,3 +105,9 @@ def test_euler_on_the_found_steps_beats_bad_ones_on_unseen_noise(flow: bool) -> 
     bad = TOP[flow] * (ramp ** 3 if flow else ramp)  # all steps at one end
     worse = error(TABLEAUS["euler"](bad, flow=flow))
     assert error(events[0].solver) < 0.7 * worse  # found 0.57 and 0.22
+
+
+@pytest.mark.parametrize(("steps", "gamma"), [(0, 1.15), (5, 1.15), (2, 0.0)])
+def test_a_path_that_does_not_exist_is_a_sentence(steps: int, gamma: float) -> None:
+    with pytest.raises(SearchError, match="steps must be 1 to 4"):
+        cheapest_path(torch.rand(5, 5), steps, gamma)

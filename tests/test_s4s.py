@@ -13,6 +13,7 @@ from solver_search.methods.s4s import S4SSettings, _Descent, plms_start, s4s
 from solver_search.parameters import to_solver
 from solver_search.search import Run, SearchError, search
 from solver_search.solver import Solver
+from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher
 
 from .test_searching import problem
@@ -138,3 +139,36 @@ def test_a_model_of_nan_is_a_sentence(alternations: int, sound_offers: int) -> N
     with pytest.raises(SearchError, match="NaN or infinity at sigma .*higher precision"):
         search(lambda r: s4s(r, replace(SHORT, alternations=alternations)), run)
     assert run.best_label == ("s4s start" if sound_offers else "")
+
+
+@pytest.mark.parametrize("changes", [{"order": 0}, {"order": 5}, {"iterations": 0},
+                                     {"iterations": 7, "alternations": 4}])
+def test_settings_that_cannot_be_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        replace(SHORT, **changes)
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "nope"}, {"table": "nope"}, {"table": "ipndm"},
+                                     {"table": "heun", "order": 4}])
+def test_a_start_that_does_not_exist_or_fit_is_a_sentence(changes: dict[str, str | int]) -> None:
+    with pytest.raises(SearchError, match="must be one of|denoised outputs"):
+        finished(replace(SHORT, **changes))
+
+
+def test_every_iteration_is_used() -> None:
+    phases: list[str] = []
+    run = Run(problem(True, steps=5), on_event=lambda e: phases.append(e.phase))
+    search(lambda r: s4s(r, replace(SHORT, iterations=7, alternations=2)), run)
+    assert phases[-1] == "s4s schedule 7/7"
+
+
+def test_a_named_table_is_where_the_search_begins() -> None:
+    _, offered = finished(replace(SHORT, table="dpmpp_2m", schedule="simple"))
+    known = TABLEAUS["dpmpp_2m"](problem(True, steps=5).schedules["simple"], flow=True)
+    assert torch.allclose(offered[0].weights, known.weights, atol=1e-12)
+
+
+def test_the_sigma_told_to_the_model_may_stay() -> None:
+    _, offered = finished(replace(SHORT, alternations=1, learn_model_sigmas=False))
+    assert all(s.model_sigmas is None for s in offered)
+    assert not torch.allclose(offered[-1].sigmas, offered[0].sigmas, atol=1e-4)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..search import Run
+from ..search import Run, SearchError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory, accurate_teacher
 
@@ -67,8 +67,14 @@ def cheapest_path(cost: Tensor, steps: int, gamma: float) -> list[int]:
         cost: (L + 1, L + 1) of a jump i -> j.
         steps: N, number of jumps.
         gamma: see the module's formula.
+
+    Raises:
+        SearchError: if there are fewer states than jumps, or gamma is not positive.
     """
     last = len(cost) - 1
+    if not 1 <= steps <= last or gamma <= 0:
+        raise SearchError(f"steps must be 1 to {last}, the jumps of the trajectory, and gamma "
+                          f"positive, found {steps} and {gamma:g}. Raise teacher_calls.")
     value = torch.full((last + 1,), float("inf"), dtype=torch.float64)
     value[last] = 0
     choices = []

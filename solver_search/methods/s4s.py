@@ -12,17 +12,18 @@ official code; what the paper leaves open is named in S4SSettings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ..forms import from_denoised_rows
+from ..forms import denoised_steps, from_denoised_rows
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, from_solver, to_solver
 from ..sample import sample
-from ..search import Run
+from ..search import Run, SearchError
 from ..solver import Solver
-from ..tableaus import ADAMS_BASHFORTH
+from ..tableaus import ADAMS_BASHFORTH, TABLEAUS
 from ..teacher import accurate_teacher
 from .descent import batches, check_finite, cosine, relative_square, spot_check
 
@@ -34,6 +35,8 @@ class S4SSettings:
     Args:
         schedule: a key of the problem's schedules; "" takes the one on which the start is best.
         order: K, most outputs that a step combines.
+        table: where the coefficients begin: "" is Adams-Bashforth on denoised outputs (iPNDM),
+            else a key of TABLEAUS whose steps combine at most K denoised outputs (dpmpp_2m).
         alternations: rounds of (coefficients, schedule); 0 is S4S, coefficients only.
         iterations: optimiser steps in all.
         batch: starts per iteration.
@@ -44,10 +47,15 @@ class S4SSettings:
             calls of a third-order multistep solver on a dense grid).
         seed: order of the starts.
         offers: how often the iterate is measured on held-out starts.
+        learn_model_sigmas: with the schedule, also learn the sigma told to the model.
+
+    Raises:
+        ValueError: for an order without Adams-Bashforth weights, or phases without an iteration.
     """
 
     schedule: str = ""
     order: int = 3
+    table: str = ""
     alternations: int = 0
     iterations: int = 200
     batch: int = 8
@@ -58,6 +66,14 @@ class S4SSettings:
     teacher_calls: int = 20
     seed: int = 0
     offers: int = 12
+    learn_model_sigmas: bool = True
+
+    def __post_init__(self) -> None:
+        if self.order not in ADAMS_BASHFORTH:
+            raise ValueError(f"order must be 1 to {max(ADAMS_BASHFORTH)}, found {self.order}.")
+        if self.iterations < max(1, 2 * self.alternations):
+            raise ValueError(f"iterations must be at least {max(1, 2 * self.alternations)}, one "
+                             f"for each phase, found {self.iterations}. Use fewer alternations.")
 
 
 def plms_start(sigmas: Tensor, order: int, *, flow: bool) -> Solver:
@@ -74,7 +90,8 @@ def s4s(run: Run, settings: S4SSettings) -> None:
     """Search as in the paper; offers its start and its iterates to `run`.
 
     Raises:
-        SearchError: if the model cannot be differentiated or its gradient is wrong.
+        SearchError: if the model cannot be differentiated or its gradient is wrong, or if there is
+            no such schedule or table.
     """
     problem = run.problem
     run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
@@ -82,21 +99,36 @@ def s4s(run: Run, settings: S4SSettings) -> None:
     descent = _Descent(run, settings, _start(run, settings))
     run.offer(descent.solver(), "s4s start")
     descent.check()
-    if not settings.alternations:
-        descent.phase("coefficients", settings.iterations)
-    for _ in range(settings.alternations):
-        each = settings.iterations // (2 * settings.alternations)
-        descent.phase("coefficients", each)
-        descent.phase("schedule", each)
+    phases = ("coefficients", "schedule") * settings.alternations or ("coefficients",)
+    ends = [settings.iterations * k // len(phases) for k in range(len(phases) + 1)]
+    for name, (begin, end) in zip(phases, pairwise(ends), strict=True):
+        descent.phase(name, end - begin)
 
 
 def _start(run: Run, settings: S4SSettings) -> Solver:
     known = run.problem.schedules
+    if settings.schedule and settings.schedule not in known:
+        raise SearchError(f"schedule must be one of {', '.join(known)}, found "
+                          f"{settings.schedule!r}.")
     names = [settings.schedule] if settings.schedule else list(known)
-    solvers = [plms_start(known[name], settings.order, flow=run.problem.flow) for name in names]
+    solvers = [_first(known[name], settings, flow=run.problem.flow) for name in names]
     few = run.fitted[:2]
     return min(solvers, key=lambda s: float(run.errors(s, few).mean())) if names[1:] else (
         solvers[0])
+
+
+def _first(sigmas: Tensor, settings: S4SSettings, *, flow: bool) -> Solver:
+    """The table to begin with on one schedule."""
+    if not settings.table:
+        return plms_start(sigmas, settings.order, flow=flow)
+    if settings.table not in TABLEAUS:
+        raise SearchError(f"table must be one of {', '.join(TABLEAUS)}, found "
+                          f"{settings.table!r}.")
+    solver = TABLEAUS[settings.table](sigmas, flow=flow)
+    if solver.nfe >= len(sigmas) or denoised_steps(solver)[1].tril(-settings.order).any():
+        raise SearchError(f"table {settings.table!r} combines more than {settings.order} denoised "
+                          "outputs in a step. Raise order or begin with dpmpp_2m.")
+    return solver
 
 
 @dataclass
@@ -111,7 +143,7 @@ class _Descent:
     def __post_init__(self) -> None:
         problem = self.run.problem
         self.space = Space(problem.clock, problem.flow)
-        scaled = self.settings.alternations > 0
+        scaled = self.settings.alternations > 0 and self.settings.learn_model_sigmas
         self.raw = from_solver(self.first, self.space, free=True, scaled=scaled)
         self.moves = torch.zeros_like(problem.starts[: problem.fit])
         self.order = batches(problem.fit, self.settings.batch, self.settings.seed)
