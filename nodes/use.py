@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..presets.preset import Preset
-from .comfy_bridge.apply import as_sampler, as_sigmas, use_solver
+from .comfy_bridge.apply import as_sampler, as_sigmas, rest_of, use_preset
 from .types import CATEGORY, solver_input
 
 
@@ -20,18 +20,34 @@ class SolverSampler(io.ComfyNode):
             display_name="Solver Sampler",
             category=CATEGORY,
             description="Turns a solver into a sampler and its sigmas, for SamplerCustom and "
-                        "SamplerCustomAdvanced. Connect both: they belong together.",
+                        "SamplerCustomAdvanced. Connect both. The sigmas may be split: the "
+                        "sampler finds its steps by noise level. With a scheduler's sigmas "
+                        "instead it works between their first and last, for image to image.",
             search_aliases=["fast sampler", "solver sigmas"],
-            inputs=[solver_input()],
+            inputs=[solver_input(),
+                    io.Int.Input("steps", default=0, min=0, max=64, advanced=True,
+                                 tooltip="Which member of a family of presets to take. 0 takes "
+                                         "the preset itself."),
+                    io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01,
+                                   advanced=True,
+                                   tooltip="For image to image: all steps are laid into this "
+                                           "last share of the way. Below 1 connect the model."),
+                    io.Model.Input("model", optional=True,
+                                   tooltip="Only needed with denoise below 1.")],
             outputs=[io.Sampler.Output(tooltip="The sampler. Use it with the sigmas below."),
                      io.Sigmas.Output(tooltip="The noise levels of the solver's steps.")],
         )
 
     @classmethod
-    def execute(cls, solver: Preset) -> io.NodeOutput:
+    def execute(cls, solver: Preset, steps: int = 0, denoise: float = 1.0,
+                model: io.Model.Type | None = None) -> io.NodeOutput:
         """See io.ComfyNode."""
-        return io.NodeOutput(as_sampler(solver.solver, solver.info.guidance),
-                             as_sigmas(solver.solver))
+        chosen = solver.member(steps)
+        if denoise < 1 and model is None:
+            raise ValueError("Solver Sampler needs the model to know where a denoise of "
+                             f"{denoise:g} begins. Connect it, or set denoise to 1.")
+        sigmas = as_sigmas(chosen.solver) if denoise >= 1 else rest_of(chosen, model, denoise)
+        return io.NodeOutput(as_sampler(chosen), sigmas)
 
 
 class UseSolver(io.ComfyNode):
@@ -45,8 +61,9 @@ class UseSolver(io.ComfyNode):
             display_name="Use Solver",
             category=CATEGORY,
             description="Makes every KSampler behind it use the solver. The KSampler's own "
-                        "sampler, scheduler and steps are then not used; its seed, CFG and "
-                        "prompts are.",
+                        "sampler, scheduler and steps are then not used; its seed, CFG, prompts "
+                        "and denoise are. With denoise below 1 all steps are laid into the rest "
+                        "of the way.",
             search_aliases=["fast sampler", "ksampler solver", "apply solver"],
             inputs=[io.Model.Input("model", tooltip="The model to sample."), solver_input()],
             outputs=[io.Model.Output(tooltip="Connect this to a KSampler.")],
@@ -55,4 +72,4 @@ class UseSolver(io.ComfyNode):
     @classmethod
     def execute(cls, model: io.Model.Type, solver: Preset) -> io.NodeOutput:
         """See io.ComfyNode."""
-        return io.NodeOutput(use_solver(model, solver.solver, solver.info.guidance))
+        return io.NodeOutput(use_preset(model, solver))

@@ -50,6 +50,8 @@ class PresetInfo:
     width: Annotated[int, Count(10**6)] = 0
     height: Annotated[int, Count(10**6)] = 0
     frames: Annotated[int, Count(10**6)] = 0
+    denoise: Annotated[float | None, Number(0, 1)] = None  # share of the way, as KSampler's
+    prompts: Annotated[int, Count(10**12)] = 0  # different ones the search learned from
     # How it was searched.
     method: Annotated[str, Text(80)] = ""
     teacher: Annotated[str, Text(200)] = ""  # such as "res_multistep 48 calls"
@@ -65,6 +67,7 @@ class PresetInfo:
     baseline_error: Annotated[float | None, ERROR] = None
     baseline_interval: Annotated[float | None, ERROR] = None
     held_out_seeds: Annotated[int, Count(10**12)] = 0
+    held_out_prompts: Annotated[int, Count(10**12)] = 0  # that the search never saw
     reference: Annotated[str, Text(200)] = ""  # what the error is measured against
     tool_version: Annotated[str, Text(40)] = ""
     torch_version: Annotated[str, Text(40)] = ""
@@ -89,6 +92,10 @@ def kinds() -> dict[str, Kind]:
 class Preset:
     """A solver and what is said about it.
 
+    Args:
+        siblings: presets for other numbers of steps, of which a sampler may take the one that
+            has the steps it is asked for. Not in the file.
+
     Raises:
         PresetError: steps outside 1 to 64, sigmas outside any model's range, or an info that
             contradicts the solver (prediction, shift).
@@ -96,6 +103,7 @@ class Preset:
 
     solver: Solver
     info: PresetInfo
+    siblings: tuple[Preset, ...] = ()
 
     def __post_init__(self) -> None:
         _check_range(self.solver)
@@ -114,6 +122,23 @@ class Preset:
             digest.update(f"{name} {'x'.join(map(str, values.shape))}\n".encode())
             digest.update(values.tobytes())
         return digest.hexdigest()[:16]
+
+    def member(self, steps: int) -> Preset:
+        """This preset, or the sibling that has as many steps."""
+        if self.solver.nfe == steps:
+            return self
+        return next((p for p in self.siblings if p.solver.nfe == steps), self)
+
+    @property
+    def top(self) -> float:
+        """Highest noise level of the model it is made for; the solver may begin below."""
+        first = float(self.solver.sigmas[0])
+        return self.info.sigma_max if self._begins_later else first
+
+    @property
+    def _begins_later(self) -> bool:
+        return self.info.denoise is not None and self.info.denoise < 1 and bool(
+            self.info.sigma_max)
 
     @property
     def promise(self) -> str:
@@ -139,6 +164,7 @@ def promise(info: PresetInfo, *, calls: int = 0) -> str:
         return "Not measured on this model."
     at = f" at {calls} model call{'s' if calls > 1 else ''}" if calls else ""
     seeds = f" on {info.held_out_seeds} unseen seeds" if info.held_out_seeds else ""
+    seeds += f" and {info.held_out_prompts} unseen prompts" if info.held_out_prompts else ""
     if info.baseline_error is None:
         return (f"Error {info.error:.3g}{at}, measured{seeds} by the author; not compared with "
                 "built-in samplers.")

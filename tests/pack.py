@@ -22,3 +22,10 @@ def load(module: str) -> types.ModuleType:
         pack.__path__ = [str(ROOT)]
         sys.modules[NAME] = pack
     return importlib.import_module(f"{NAME}.{module}")
+
+
+def preset_of(solver: Any, package: ModuleType | None = None, **info: Any) -> Any:  # noqa: ANN401
+    """A preset around any solver, of this package or of the one ComfyUI loaded."""
+    module = package or load("presets.preset")
+    shift = {"prediction": "flow", "shift": 1.0} if solver.flow else {"prediction": "eps"}
+    return module.Preset(solver, module.PresetInfo(**{"name": "test", **shift, **info}))

@@ -22,7 +22,7 @@ from solver_search.search import Problem, Run, SearchError, search
 from solver_search.solver import Solver, SolverError
 from solver_search.tableaus import TABLEAUS
 
-from .pack import load
+from .pack import load, preset_of
 from .problems import mixture
 
 FEATURES = 7
@@ -198,7 +198,7 @@ def test_real_models_show_their_middle_and_sample_with_a_designer(
         solver = solvers.Solver(flow=flow, **numbers, **designer)
         with torch.inference_mode():
             own = session.make_guider(model, *_conditions(model, name, lines), 3.0)
-            return own.sample(noise, latent, apply.as_sampler(solver), sigmas.float(), seed=1,
+            return own.sample(noise, latent, apply.as_sampler(preset_of(solver)), sigmas.float(), seed=1,
                               disable_pbar=True)
 
     plain = end(None)

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from demo.comfy_nodes.words import pooled_rows, token_rows
 
+from .pack import preset_of
+
 ROOT = Path(__file__).resolve().parents[1]
 FLOW, EPS = "demo_flow", "demo_eps"
 CHANNELS = {FLOW: 16, EPS: 4}
@@ -220,7 +222,8 @@ def test_euler_as_a_table_is_comfyuis_euler(world: World, models: dict) -> None:
     sigmas = comfy.samplers.calculate_sigmas(ms, "simple", 6)
     table = world.module("solver_search.tableaus").TABLEAUS["euler"](sigmas.double(), flow=True)
     apply = world.module("nodes.comfy_bridge.apply")
-    ours = custom(models[FLOW], apply.as_sampler(table), apply.as_sigmas(table))
+    preset = preset_of(table, world.module("presets.preset"))
+    ours = custom(models[FLOW], apply.as_sampler(preset), apply.as_sigmas(table))
     assert torch.equal(ours, ksampler(world, models[FLOW], FLOW))
 
 
@@ -309,19 +312,8 @@ def test_a_search_on_a_discrete_model_works(world: World, models: dict,
     assert 0 < found.info.error < 1
 
 
-@pytest.mark.parametrize(("steps", "denoise", "match"), [(6, 0.5, "Set denoise to 1")])
-def test_a_part_of_the_way_is_refused(world: World, models: dict, preset: Any,  # noqa: ANN401
-                                      steps: int, denoise: float, match: str) -> None:
-    used = world.of("Use").execute(models[FLOW], preset).args[0]
-    with pytest.raises(ValueError, match=match):
-        ksampler(world, used, FLOW, denoise=denoise)
-
-
-def test_foreign_sigmas_and_models_are_refused(world: World, models: dict,
-                                               preset: Any) -> None:  # noqa: ANN401
-    sampler, sigmas = world.of("Sampler").execute(preset).args
-    with pytest.raises(ValueError, match="SIGMAS output of the same"):
-        custom(models[FLOW], sampler, sigmas[:-1])
+def test_models_of_another_kind_are_refused(world: World, models: dict,
+                                            preset: Any) -> None:  # noqa: ANN401
     with pytest.raises(ValueError, match="eps or v model"):
         world.of("Use").execute(models[EPS], preset)
 
@@ -374,7 +366,8 @@ def test_other_families_run_tables_as_comfyui_runs_euler(
     sigmas = comfy.samplers.calculate_sigmas(ms, "simple", 4)
     table = world.module("solver_search.tableaus").TABLEAUS["euler"](
         sigmas.double(), flow=prediction == "flow")
-    used = world.module("nodes.comfy_bridge.apply").use_solver(model, table)
+    used = world.module("nodes.comfy_bridge.apply").use_preset(
+        model, preset_of(table, world.module("presets.preset")))
     words = [[token_rows(["cat, night"], CONTEXT),
               {"pooled_output": pooled_rows(["cat, night"], POOLED)}]]
     pictures = []

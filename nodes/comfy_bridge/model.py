@@ -105,6 +105,18 @@ def clocks(ms: nn.Module) -> tuple[Clock, Clock]:
     return smooth, time_clock(ms.sigmas) if hasattr(ms, "sigmas") else smooth
 
 
+def time(ms: nn.Module) -> Clock:
+    """Uniform model time at the model's own shift: what ComfyUI's denoise counts in."""
+    shift = flow_shift(ms)
+    return clocks(ms)[1] if shift is None else flow_clock(shift)
+
+
+def first_sigma(ms: nn.Module, denoise: float) -> float:
+    """Noise level at which this share of the model's time is left, as KSampler's denoise."""
+    top = float(ms.sigma_max)
+    return top if denoise >= 1 else min(top, float(ms.percent_to_sigma(1 - denoise)))
+
+
 def is_discrete(ms: nn.Module) -> bool:
     """Whether the model's time is an integer found by rounding sigma."""
     return type(ms).timestep is sampling.ModelSamplingDiscrete.timestep
