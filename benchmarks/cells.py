@@ -76,7 +76,7 @@ class Cell:
         if path.exists() and self.prompts is HELD_OUT_PROMPTS:
             reference = torch.load(path, weights_only=True)
             return evidence.Trial(session, session.starts(noise), items, reference, self.batch)
-        trial = evidence.make_trial(session, noise, items, self.batch)
+        trial = evidence.make_trial(session, session.starts(noise), items, self.batch)
         if self.prompts is not HELD_OUT_PROMPTS:
             return trial
         path.parent.mkdir(parents=True, exist_ok=True)

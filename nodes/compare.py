@@ -92,8 +92,8 @@ class Comparison:
         """Measure the best built-in settings and the presets on the same starts."""
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.seeds, *session.latent_image.shape[1:])
-        trial = make_trial(session, torch.randn(shape, generator=generator),
-                           torch.arange(self.seeds), self.batch)
+        starts = session.starts(torch.randn(shape, generator=generator))
+        trial = make_trial(session, starts, torch.arange(self.seeds), self.batch)
         measured, tried = [], 0
         for calls in sorted({p.solver.nfe for p in self.presets}):
             best, tried = trial.best_ordinary(calls, everything=self.everything)

@@ -13,7 +13,7 @@ from ..solver_search.metrics import mean_and_interval, relative_errors
 from ..solver_search.sample import sample
 from ..solver_search.solver import Solver
 from ..solver_search.teacher import accurate_teacher
-from .comfy_bridge.model import prediction
+from .comfy_bridge.model import first_sigma, prediction
 from .comfy_bridge.ordinary import (
     POPULAR_SAMPLERS,
     Setting,
@@ -61,10 +61,11 @@ class Trial:
 
     Args:
         session: the loaded model.
-        starts: (S, C, ...) states at sigma_max.
+        starts: (S, C, ...) states where `denoise` begins.
         items: (S,) which prompt each start belongs to.
         reference: (S, C, ...) ends of the accurate teacher.
         batch: starts per model call.
+        denoise: share of the way; 1 is from pure noise.
     """
 
     session: Session
@@ -72,6 +73,7 @@ class Trial:
     items: Tensor
     reference: Tensor
     batch: int
+    denoise: float = 1.0
 
     def solver(self, solver: Solver, label: str) -> Measured:
         """Measure a solver."""
@@ -89,7 +91,7 @@ class Trial:
         `everything` tries every deterministic sampler, else the popular ones.
         """
         names = deterministic_samplers() if everything else POPULAR_SAMPLERS
-        tried = settings(self.session.sampling, calls, names)
+        tried = settings(self.session.sampling, calls, names, self.denoise)
         return self.best_of(tried, calls), len(tried)
 
     def best_of(self, left: list[Setting], calls: int) -> Measured:
@@ -118,13 +120,28 @@ class Trial:
         return Measured(label, ends, relative_errors(ends, self.reference[:count]), calls)
 
 
-def make_trial(session: Session, noise: Tensor, items: Tensor, batch: int) -> Trial:
-    """Starts from unit noise and their reference ends; costs 100 model calls a start."""
-    starts = session.starts(noise)
-    teacher = accurate_teacher(REFERENCE_CALLS, float(session.sampling.sigma_max),
+def starts_of_trials(tried: int, seeds: int) -> int:
+    """How many starts Trial.best_of samples to choose among so many settings."""
+    total, left = 0, tried
+    for count, kept in STAGES:
+        if count < seeds and left > kept:
+            total, left = total + count * left, kept
+    return total + seeds * left
+
+
+def make_trial(session: Session, starts: Tensor, items: Tensor, batch: int,
+               denoise: float = 1.0) -> Trial:
+    """Starts with their reference ends; costs 100 model calls a start."""
+    reference = accurate_ends(session, starts, items, batch, REFERENCE_CALLS, denoise)
+    return Trial(session, starts, items, reference, batch, denoise)
+
+
+def accurate_ends(session: Session, starts: Tensor, items: Tensor, batch: int, calls: int,
+                  denoise: float = 1.0) -> Tensor:
+    """(S, C, ...) finished states of the accurate teacher."""
+    teacher = accurate_teacher(calls, first_sigma(session.sampling, denoise),
                                flow=is_flow(session))
-    reference = _in_batches(_of_solver(session, teacher), starts, items, batch)
-    return Trial(session, starts, items, reference, batch)
+    return _in_batches(_of_solver(session, teacher), starts, items, batch)
 
 
 def is_flow(session: Session) -> bool:

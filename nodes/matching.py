@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..presets.preset import Preset
 from .comfy_bridge.model import ModelFacts
@@ -20,8 +21,7 @@ def level(preset: Preset, model: ModelFacts) -> int:
     info = preset.info
     if preset.solver.flow != model.flow:
         return 0
-    first = float(preset.solver.sigmas[0])
-    if not math.isclose(first, model.sigma_max, rel_tol=RANGE_TOLERANCE):
+    if not math.isclose(preset.top, model.sigma_max, rel_tol=RANGE_TOLERANCE):
         return 0
     if info.family != model.family:
         return 1
@@ -48,6 +48,12 @@ def judge(preset: Preset, model: ModelFacts) -> str:
 def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int) -> Preset:
     """The preset that suits a model best; among equals the first, that is the newest own one.
 
+    Args:
+        presets: in the order of preference.
+        model: what is to be sampled.
+        steps: only presets with so many; 0 takes any, and gives the preset its siblings: those
+            that suit the model as well and were searched at the same CFG.
+
     Raises:
         NoPresetError: without a model, or when none can be used.
     """
@@ -55,9 +61,17 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int) 
         raise NoPresetError("Connect a model to let the node choose a preset, or pick one by "
                             "name.")
     fitting = [p for p in presets if level(p, model) >= 2 and steps in (0, p.solver.nfe)]
-    if not fitting:
+    whole = [p for p in fitting if not p.partial]
+    if not whole:
         at = f" with {steps} steps" if steps else ""
         raise NoPresetError(f"There is no preset{at} made for this kind of model "
                             f"({model.family}). Make one with the Search Solver node, or pick "
                             "one by name and compare.")
-    return max(fitting, key=lambda preset: level(preset, model))
+    best = max(whole, key=lambda preset: level(preset, model))
+    return replace(best, siblings=tuple(p for p in fitting if _kin(p, best, model)))
+
+
+def _kin(preset: Preset, best: Preset, model: ModelFacts) -> bool:
+    same = preset.info.guidance == best.info.guidance and level(preset, model) == level(best,
+                                                                                       model)
+    return same and preset is not best

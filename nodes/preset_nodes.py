@@ -39,8 +39,13 @@ class LoadSolverPreset(io.ComfyNode):
                                tooltip="A preset, or the first entry to take the one that suits "
                                        "the connected model best."),
                 io.Int.Input("steps", default=0, min=0, max=64, advanced=True,
-                             tooltip="Only for the first entry: how many steps you want. "
-                                     "0 takes any."),
+                             tooltip="Only for the first entry: how many steps you want. With 0 "
+                                     "the steps of your KSampler pick among all presets of the "
+                                     "family."),
+                io.String.Input("pin", default="", advanced=True, optional=True,
+                                tooltip="Filled in by itself when you pick a preset: the id of "
+                                        "its numbers. If the file is another one later, the "
+                                        "node says so. Empty: no check."),
                 io.Model.Input("model", optional=True,
                                tooltip="Connect your model to be told how well the preset suits "
                                        "it, and to use the first entry."),
@@ -51,7 +56,7 @@ class LoadSolverPreset(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, preset: str, steps: int = 0,
+    def fingerprint_inputs(cls, preset: str, steps: int = 0, pin: str = "",
                            model: io.Model.Type | None = None) -> str:
         """Load again when the file changed."""
         if preset == AUTOMATIC:
@@ -59,7 +64,7 @@ class LoadSolverPreset(io.ComfyNode):
         return _stamp(preset)
 
     @classmethod
-    def execute(cls, preset: str, steps: int = 0,
+    def execute(cls, preset: str, steps: int = 0, pin: str = "",
                 model: io.Model.Type | None = None) -> io.NodeOutput:
         """See io.ComfyNode."""
         known = None if model is None else facts(model)
@@ -67,7 +72,11 @@ class LoadSolverPreset(io.ComfyNode):
             loaded = best_match(list(_all_presets().values()), known, steps)
         else:
             loaded = read(preset_path(preset))
-        lines = [f"{loaded.info.name} ({loaded.solver.nfe} steps, id {loaded.id})", loaded.promise]
+        lines = [f"{loaded.info.name} ({_steps(loaded)} steps, id {loaded.id})", loaded.promise]
+        if preset != AUTOMATIC and pin and pin != loaded.id:
+            lines.insert(0, f"This preset has changed since the workflow was made: its id was "
+                            f"{pin}, now it is {loaded.id}. Pictures will differ. Pick it again "
+                            "to accept it.")
         if known is not None:
             lines.append(judge(loaded, known))
         say("\n".join(lines))
@@ -115,6 +124,11 @@ class SaveSolverPreset(io.ComfyNode):
         return io.NodeOutput(renamed, ui=ui.PreviewText(f"Saved as {path.name}"))
 
 
+def _steps(preset: Preset) -> str:
+    """Numbers of steps of a preset and its siblings: 5, 6, 8."""
+    return ", ".join(map(str, sorted({p.solver.nfe for p in (preset, *preset.siblings)})))
+
+
 def _all_presets() -> dict[str, Preset]:
     """Every sound preset by its file name; the others are named in the log."""
     found = {}
@@ -128,7 +142,7 @@ def _all_presets() -> dict[str, Preset]:
 
 def _about_all() -> dict[str, dict[str, str]]:
     """For the front end, which puts presets of the connected checkpoint first."""
-    return {name: {"model": preset.info.model_name, "family": preset.info.family}
+    return {name: {"model": preset.info.model_name, "family": preset.info.family, "id": preset.id}
             for name, preset in _all_presets().items()}
 
 

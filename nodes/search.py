@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +16,7 @@ from .comfy_bridge.console import Console, say
 from .comfy_bridge.folders import own_folder
 from .comfy_bridge.latents import empty_latent
 from .comfy_bridge.model import facts
+from .comfy_bridge.prompts import joined
 from .comfy_bridge.session import Guider, make_guider
 from .pictures import solver_picture, to_tensor
 from .search_job import Estimate, Job
@@ -40,6 +42,7 @@ class SearchSolver(io.ComfyNode):
             search_aliases=["fast sampler", "solver search", "fewer steps", "optimise sampler"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
+            is_input_list=True,  # several prompts come as a list
             inputs=_inputs(),
             outputs=[
                 SolverSocket.Output("solver", tooltip="The best solver found. It is saved, too."),
@@ -50,27 +53,27 @@ class SearchSolver(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str) -> bool | str:
+    def validate_inputs(cls, name: list[str]) -> bool | str:
         """Refuse a bad name before anything runs."""
         try:
-            check_name(name or "solver")
+            check_name(name[0] or "solver")
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
-    def execute(cls, latent: dict, steps: int, method: str, effort: str, seed: int,
-                name: str = "", cfg: float = 4.0, model: io.Model.Type | None = None,
-                positive: list | None = None, negative: list | None = None,
-                guider: Guider | None = None) -> io.NodeOutput:
-        """See io.ComfyNode."""
-        guider = guider or _guider(model, positive, negative, cfg)
-        config = SearchConfig(steps, method, effort, seed)
-        guidance = float(getattr(guider, "cfg", 1.0))
-        shown = name or f"{facts(guider.model_patcher).family} {steps} steps cfg {guidance:g}"
-        saved = Saved(free_name(own_folder(), shown))
-        console = Console(guider.model_patcher, cls.hidden.unique_id, 1)
-        job = Job(guider, empty_latent(guider.model_patcher, latent), config, guidance,
+    def execute(cls, latent: list[dict], steps: list[int], method: list[str], effort: list[str],
+                seed: list[int], name: Sequence[str] = ("",), cfg: Sequence[float] = (4.0,),
+                denoise: Sequence[float] = (1.0,), model: list[io.Model.Type] | None = None,
+                positive: list[list] | None = None, negative: list[list] | None = None,
+                guider: list[Guider] | None = None) -> io.NodeOutput:
+        """See io.ComfyNode. Every input is a list; only prompts may have more than one entry."""
+        chosen = guider[0] if guider else _guider(model, positive, negative, cfg[0])
+        config = SearchConfig(steps[0], method[0], effort[0], seed[0], denoise[0])
+        guidance = float(getattr(chosen, "cfg", 1.0))
+        saved = Saved(free_name(own_folder(), name[0] or _name(chosen, config, guidance)))
+        console = Console(chosen.model_patcher, cls.hidden.unique_id, 1)
+        job = Job(chosen, empty_latent(chosen.model_patcher, latent[0]), config, guidance,
                   saved.name, on_call=console.progress, on_improved=saved.keep,
                   on_event=lambda event: _show(console, event),
                   on_estimate=lambda estimate: _announce(console, estimate))
@@ -80,6 +83,11 @@ class SearchSolver(io.ComfyNode):
         plot = to_tensor(solver_picture(preset.solver, run.curve))
         shown_ui = {**ui.PreviewImage(plot, cls=cls).as_dict(), "text": (report,)}
         return io.NodeOutput(preset, plot, report, ui=shown_ui)
+
+
+def _name(guider: Guider, config: SearchConfig, guidance: float) -> str:
+    part = "" if config.denoise >= 1 else f" denoise {config.denoise:g}"
+    return f"{facts(guider.model_patcher).family} {config.steps} steps cfg {guidance:g}{part}"
 
 
 @dataclass
@@ -112,22 +120,28 @@ def _inputs() -> list[io.Input]:
         io.Float.Input("cfg", default=4.0, min=0.0, max=100.0, step=0.1,
                        tooltip="The CFG you will sample with; the solver is made for it. Not "
                                "used when a guider is connected."),
+        io.Float.Input("denoise", default=1.0, min=0.05, max=1.0, step=0.01, advanced=True,
+                       optional=True,
+                       tooltip="Below 1: search for image to image at this denoise. Connect an "
+                               "encoded picture as the latent; with an empty one the model "
+                               "paints its own."),
         io.Model.Input("model", optional=True, tooltip="The model to search for, with its LoRAs."),
         io.Conditioning.Input("positive", optional=True,
-                              tooltip="A prompt like those you will use; several at once are "
-                                      "spread over the noises."),
+                              tooltip="A prompt like those you will use, or a list of them: "
+                                      "they are spread over the noises. From three on, a "
+                                      "quarter is kept back to measure the result on."),
         io.Conditioning.Input("negative", optional=True, tooltip="Your negative prompt."),
         io.Guider.Input("guider", optional=True,
                         tooltip="Instead of model, prompts and CFG: any guider."),
     ]
 
 
-def _guider(model: io.Model.Type | None, positive: list | None, negative: list | None,
-            cfg: float) -> Guider:
-    if model is None or positive is None:
+def _guider(model: list[io.Model.Type] | None, positive: list[list] | None,
+            negative: list[list] | None, cfg: float) -> Guider:
+    if not model or not positive:
         raise ValueError("Search Solver needs a model with a positive (and a negative) prompt, "
                          "or a guider. Connect either.")
-    return make_guider(model, positive, positive if negative is None else negative, cfg)
+    return make_guider(model[0], joined(positive), joined(negative or positive), cfg)
 
 
 def _announce(console: Console, estimate: Estimate) -> None:

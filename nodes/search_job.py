@@ -11,15 +11,24 @@ import torch
 from torch import Tensor
 
 from ..presets.preset import Preset, PresetInfo
+from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.search import Event, Problem, Run, search
 from ..solver_search.solver import Solver
-from .comfy_bridge.model import ModelFacts, clocks, facts
-from .comfy_bridge.ordinary import schedules
+from .comfy_bridge.model import ModelFacts, clocks, facts, first_sigma
+from .comfy_bridge.ordinary import (
+    POPULAR_SAMPLERS,
+    deterministic_samplers,
+    schedules,
+    settings,
+)
+from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
-from .evidence import Trial, make_trial
+from .evidence import REFERENCE_CALLS, Trial, accurate_ends, make_trial, starts_of_trials
 from .version import VERSION
 
+PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
+PICTURE_SEED = 2**20
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
 
 
@@ -28,14 +37,16 @@ class Estimate:
     """Cost of a search, from one timed model call.
 
     Args:
-        calls: model calls, evidence excluded.
-        seconds: about how long.
+        calls: most model calls of the search itself.
+        proof: model calls of the measurement behind it.
+        seconds: about how long both take.
         batch: pictures per call.
         memory: bytes beside the weights.
         gradient: whether the search differentiates through the model.
     """
 
     calls: int
+    proof: int
     seconds: float
     batch: int
     memory: float
@@ -46,8 +57,9 @@ class Estimate:
         """For people, before the search starts."""
         minutes = self.seconds / 60
         how = "checked gradients" if self.gradient else "no gradients"
-        return (f"up to {self.calls} model calls, {self.batch} pictures at a time, {how}: about "
-                f"{minutes:.1f} minutes and {self.memory / 2**30:.2g} GB beside the model")
+        return (f"up to {self.calls} model calls and {self.proof} to measure the result, "
+                f"{self.batch} pictures at a time, {how}: about {minutes:.1f} minutes and "
+                f"{self.memory / 2**30:.2g} GB beside the model")
 
 
 @dataclass
@@ -103,7 +115,9 @@ class Job:
     def _search(self, session: Session, model: ModelFacts) -> Run:
         problem = self._problem(session, model)
         self.on_estimate(self._estimate(session, problem))
-        run = Run(problem, self.config.budget, on_call=self.on_call)
+        painted = self.config.denoise < 1 and session.empty
+        run = Run(problem, self.config.budget, on_call=self.on_call,
+                  model_calls=self.config.sizes.searched * PICTURE_CALLS if painted else 0)
 
         def listen(event: Event) -> None:
             if event.improved:
@@ -115,24 +129,46 @@ class Job:
         return search(lambda r: method.run(r, self.config), run)
 
     def _problem(self, session: Session, model: ModelFacts) -> Problem:
-        sizes = self.config.sizes
-        count = sizes.fit + sizes.held_out
-        clock, uniform_time = clocks(session.sampling)
-        found = schedules(session.sampling, self.config.steps)
+        """What is searched; the prompts are dealt first."""
+        sizes, denoise = self.config.sizes, self.config.denoise
+        session.deal(self._dealt(session.prompts))
+        first = first_sigma(session.sampling, denoise)
+        found = schedules(session.sampling, self.config.steps, denoise=denoise)
         return Problem(
             denoise=session.denoise,
-            starts=session.starts(self._noise(count, self.config.seed)),
+            starts=self._starts(session, self.config.seed, torch.arange(sizes.searched)),
             fit=sizes.fit,
             flow=model.flow,
-            sigma_max=model.sigma_max,
-            schedules={name: _from_top(sigmas, model.sigma_max)
-                       for name, sigmas in found.items()},
-            clock=clock,
-            time=uniform_time,
+            sigma_max=first,
+            schedules={name: _from(first, sigmas) for name, sigmas in found.items()},
+            clock=rest(clocks(session.sampling)[0], first),
+            time=rest(clocks(session.sampling)[1], first),
             batch=len(self.latent),
             difference=DIFFERENCES.get(model.dtype, 2e-3),
             feature=session.probed().feature if METHODS[self.config.method].designer else None,
         )
+
+    def _dealt(self, prompts: int) -> Tensor:
+        """(starts,) prompt of each; with three prompts or more the last ones are for evidence."""
+        searched, evidence = self.config.sizes.searched, self.config.sizes.evidence
+        kept = unseen(prompts)
+        seen = torch.arange(searched) % (prompts - kept)
+        if not kept:
+            return torch.cat([seen, torch.arange(searched, searched + evidence) % prompts])
+        return torch.cat([seen, prompts - kept + torch.arange(evidence) % kept])
+
+    def _starts(self, session: Session, seed: int, items: Tensor) -> Tensor:
+        """States where the way begins. Image to image: noise over the latents that were given,
+        or, if they are empty, over pictures the model paints for this."""
+        noise = self._noise(len(items), seed)
+        if self.config.denoise >= 1:
+            return session.starts(noise)
+        if session.empty:
+            begun = session.starts(self._noise(len(items), seed + PICTURE_SEED))
+            pictures = accurate_ends(session, begun, items, len(self.latent), PICTURE_CALLS)
+        else:
+            pictures = session.latent_image[items % len(session.latent_image)]
+        return session.starts(noise, self.config.denoise, pictures)
 
     def _noise(self, count: int, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -146,20 +182,38 @@ class Job:
         session.denoise(x, sigma, items)
         _wait(session.device)
         each = (time.perf_counter() - begun) / len(x)
-        calls = self.config.expected_calls
+        calls, proof = self.config.expected_calls, self._proof_calls(session)
         needed = session.activation_bytes + 2 * problem.starts.nbytes * self.config.steps
         gradient = METHODS[self.config.method].gradient
-        return Estimate(calls, each * calls, problem.batch, needed, gradient)
+        return Estimate(calls, proof, each * (calls + proof), problem.batch, needed, gradient)
+
+    def _proof_calls(self, session: Session) -> int:
+        steps, denoise = self.config.steps, self.config.denoise
+        names = deterministic_samplers() if self._thorough else POPULAR_SAMPLERS
+        tried = len(settings(session.sampling, steps, names, denoise))
+        evidence = self.config.sizes.evidence
+        return evidence * (REFERENCE_CALLS + steps) + steps * starts_of_trials(tried, evidence)
+
+    @property
+    def _prompts(self) -> int:
+        """Prompts the search learns from."""
+        held = count(self.guider.original_conds.values())
+        return held - unseen(held)
+
+    @property
+    def _thorough(self) -> bool:
+        return self.config.effort == "thorough"
 
     def _prove(self, session: Session, preset: Preset) -> Preset:
         """The preset with its error on seeds and prompts the search never saw."""
         sizes = self.config.sizes
-        first = sizes.fit + sizes.held_out
-        items = first + torch.arange(sizes.evidence)
-        noise = self._noise(sizes.evidence, self.config.seed + 1)
-        trial = make_trial(session, noise, items, len(self.latent))
-        thorough = self.config.effort == "thorough"
-        return replace(preset, info=prove(trial, preset, thorough=thorough))
+        session.deal(self._dealt(session.prompts))
+        items = sizes.searched + torch.arange(sizes.evidence)
+        starts = self._starts(session, self.config.seed + 1, items)
+        trial = make_trial(session, starts, items, len(self.latent), self.config.denoise)
+        info = prove(trial, preset, thorough=self._thorough)
+        prompts = unseen(session.prompts)
+        return replace(preset, info=replace(info, held_out_prompts=prompts))
 
     def _preset(self, solver: Solver, model: ModelFacts, run: Run) -> Preset:
         *_, height, width = self.latent.shape
@@ -169,6 +223,8 @@ class Job:
             prediction=model.prediction, latent_channels=model.latent_channels, shift=model.shift,
             sigma_min=model.sigma_min, sigma_max=model.sigma_max, model_name=model.file_name,
             guidance=self.guidance, width=width, height=height, frames=_frames(self.latent),
+            denoise=self.config.denoise if self.config.denoise < 1 else None,
+            prompts=self._prompts,
             method=self.config.method, teacher=teacher,
             trajectories=self.config.sizes.fit, model_calls=run.model_calls,
             seconds=round(run.seconds, 1), seed=self.config.seed, tool_version=VERSION,
@@ -187,9 +243,14 @@ def prove(trial: Trial, preset: Preset, *, thorough: bool) -> PresetInfo:
         held_out_seeds=len(trial.items), reference="deis, 100 calls")
 
 
-def _from_top(sigmas: Tensor, sigma_max: float) -> Tensor:
-    """The same schedule, beginning exactly at the model's sigma_max (lists are rounded)."""
-    return torch.cat([torch.tensor([sigma_max], dtype=torch.float64), sigmas[1:].double()])
+def unseen(prompts: int) -> int:
+    """How many of the prompts are kept for evidence: a quarter, from three prompts on."""
+    return max(1, prompts // 4) if prompts >= 3 else 0
+
+
+def _from(first: float, sigmas: Tensor) -> Tensor:
+    """The same schedule, beginning exactly at sigma `first` (lists are rounded)."""
+    return torch.cat([torch.tensor([first], dtype=torch.float64), sigmas[1:].double()])
 
 
 def _frames(latent: Tensor) -> int:

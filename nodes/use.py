@@ -25,11 +25,11 @@ class SolverSampler(io.ComfyNode):
                         "instead it works between their first and last, for image to image.",
             search_aliases=["fast sampler", "solver sigmas"],
             inputs=[solver_input(),
-                    io.Int.Input("steps", default=0, min=0, max=64, advanced=True,
+                    io.Int.Input("steps", default=0, min=0, max=64, advanced=True, optional=True,
                                  tooltip="Which member of a family of presets to take. 0 takes "
                                          "the preset itself."),
                     io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01,
-                                   advanced=True,
+                                   advanced=True, optional=True,
                                    tooltip="For image to image: all steps are laid into this "
                                            "last share of the way. Below 1 connect the model."),
                     io.Model.Input("model", optional=True,

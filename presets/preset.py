@@ -93,8 +93,8 @@ class Preset:
     """A solver and what is said about it.
 
     Args:
-        siblings: presets for other numbers of steps, of which a sampler may take the one that
-            has the steps it is asked for. Not in the file.
+        siblings: presets for other numbers of steps or another denoise, of which a sampler may
+            take the one that fits what it is asked for. Not in the file.
 
     Raises:
         PresetError: steps outside 1 to 64, sigmas outside any model's range, or an info that
@@ -123,22 +123,28 @@ class Preset:
             digest.update(values.tobytes())
         return digest.hexdigest()[:16]
 
-    def member(self, steps: int) -> Preset:
-        """This preset, or the sibling that has as many steps."""
-        if self.solver.nfe == steps:
-            return self
-        return next((p for p in self.siblings if p.solver.nfe == steps), self)
+    def member(self, steps: int, first: float | None = None) -> Preset:
+        """This preset, or the sibling that fits better.
+
+        Args:
+            steps: as many are wanted; when none has so many, this preset itself is taken.
+            first: noise level to begin at; of several with as many steps the nearest is taken.
+        """
+        fitting = [p for p in (self, *self.siblings) if p.solver.nfe == steps] or [self]
+        if first is None:
+            return fitting[0]
+        return min(fitting, key=lambda p: abs(float(p.solver.sigmas[0]) - first))
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is made for the end of the way only: image to image."""
+        return self.info.denoise is not None and self.info.denoise < 1
 
     @property
     def top(self) -> float:
         """Highest noise level of the model it is made for; the solver may begin below."""
         first = float(self.solver.sigmas[0])
-        return self.info.sigma_max if self._begins_later else first
-
-    @property
-    def _begins_later(self) -> bool:
-        return self.info.denoise is not None and self.info.denoise < 1 and bool(
-            self.info.sigma_max)
+        return self.info.sigma_max or first if self.partial else first
 
     @property
     def promise(self) -> str:

@@ -48,6 +48,16 @@ def arcsinh_clock(sigma_max: float) -> Clock:
     return Clock(sigma, progress)
 
 
+def rest(clock: Clock, first: float) -> Clock:
+    """The same clock from sigma `first` on: progress 0 is there."""
+    begin = clock.progress(torch.tensor(first, dtype=torch.float64))
+
+    def progress(sigma: Tensor) -> Tensor:
+        return (clock.progress(sigma) - begin) / (1 - begin)
+
+    return Clock(lambda p: clock.sigma(begin + (1 - begin) * p), progress)
+
+
 def time_clock(table: Tensor) -> Clock:
     """Uniform model time of a discrete model.
 

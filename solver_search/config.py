@@ -38,6 +38,11 @@ class Effort:
     iterations: int
     evidence: int
 
+    @property
+    def searched(self) -> int:
+        """Starts of the search, those kept for choosing included."""
+        return self.fit + self.held_out
+
 
 BATCH = 8
 EFFORTS = {
@@ -77,15 +82,17 @@ class SearchConfig:
         method: a key of METHODS.
         effort: a key of EFFORTS.
         seed: of the noises.
+        denoise: share of the way the solver is for, as KSampler's; 1 begins at pure noise.
 
     Raises:
-        ValueError: for a method, effort or step count that does not exist.
+        ValueError: for a method, effort, step count or denoise that does not exist.
     """
 
     steps: int
     method: str = "fit"
     effort: str = "standard"
     seed: int = 0
+    denoise: float = 1.0
 
     def __post_init__(self) -> None:
         for name, known in (("method", METHODS), ("effort", EFFORTS)):
@@ -94,6 +101,8 @@ class SearchConfig:
                                  f"{getattr(self, name)!r}.")
         if not 2 <= self.steps <= 32:
             raise ValueError(f"steps must be 2 to 32, found {self.steps}.")
+        if not 0.05 <= self.denoise <= 1:
+            raise ValueError(f"denoise must be 0.05 to 1, found {self.denoise:g}.")
 
     @property
     def sizes(self) -> Effort:
@@ -111,9 +120,8 @@ class SearchConfig:
         info, sizes = METHODS[self.method], self.sizes
         if not info.gradient:
             return sizes.model_calls
-        starts = sizes.fit + sizes.held_out
         learning = self.descents * BATCH * self.steps * info.passes
-        return starts * 100 + learning + 20 * sizes.held_out * self.steps
+        return sizes.searched * 100 + learning + 20 * sizes.held_out * self.steps
 
     @property
     def budget(self) -> Budget:

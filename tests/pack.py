@@ -10,6 +10,8 @@ import importlib
 import sys
 import types
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "solver_search_pack"

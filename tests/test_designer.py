@@ -198,8 +198,8 @@ def test_real_models_show_their_middle_and_sample_with_a_designer(
         solver = solvers.Solver(flow=flow, **numbers, **designer)
         with torch.inference_mode():
             own = session.make_guider(model, *_conditions(model, name, lines), 3.0)
-            return own.sample(noise, latent, apply.as_sampler(preset_of(solver)), sigmas.float(), seed=1,
-                              disable_pbar=True)
+            sampler = apply.as_sampler(preset_of(solver))
+            return own.sample(noise, latent, sampler, sigmas.float(), seed=1, disable_pbar=True)
 
     plain = end(None)
     assert torch.equal(end(outer), plain)

@@ -97,7 +97,9 @@ def search(world: World, model: Any, checkpoint: str = FLOW, **more: Any) -> Any
               "positive": prompt(checkpoint, "cat, night", "horse, warm"),
               "negative": prompt(checkpoint)}
     with torch.inference_mode():
-        return world.of("Search").execute(**{**wanted, **more})
+        given = {**wanted, **more}
+        return world.of("Search").execute(**{
+            name: None if value is None else [value] for name, value in given.items()})
 
 
 def shorten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,9 +243,10 @@ def test_opponents_are_what_a_ksampler_gives(world: World, models: dict, name: s
 
     def work(inside: Any) -> Tensor:  # noqa: ANN401
         own = ordinary.flow_shift(inside.sampling)
-        label = setting[1] + (f"@{own:.4g}" if own else "")
-        sigmas = ordinary.schedules(inside.sampling, 6, setting[0])[label]
-        choice = ordinary.Setting(setting[0], label, sigmas)
+        label = "/".join(setting) + (f"@{own:.4g}" if own else "")
+        calls = 11 if setting[0] == "heun" else 6
+        choice = next(s for s in ordinary.settings(inside.sampling, calls, setting[:1])
+                      if s.label == label)
         ends = ordinary.run_setting(inside, choice, inside.starts(noise), torch.arange(2))
         return inside.latent(ends)
 
@@ -319,9 +322,9 @@ def test_models_of_another_kind_are_refused(world: World, models: dict,
 
 
 def test_bad_names_are_refused_before_anything_runs(world: World) -> None:
-    assert world.of("Search").validate_inputs(name="") is True
-    assert "characters" in world.of("Search").validate_inputs(name="x" * 99)
-    assert isinstance(world.of("Search").validate_inputs(name="../up"), str)
+    assert world.of("Search").validate_inputs(name=[""]) is True
+    assert "characters" in world.of("Search").validate_inputs(name=["x" * 99])
+    assert isinstance(world.of("Search").validate_inputs(name=["../up"]), str)
 
 
 def test_save_renames_and_never_overwrites_unasked(world: World, preset: Any) -> None:  # noqa: ANN401

@@ -134,7 +134,7 @@ def solver_for(preset: Preset, guider: object, ms: torch.nn.Module, sigmas: Tens
         MismatchError: wrong kind of model, or a part that this preset cannot do.
     """
     asked = len(sigmas) - 1
-    chosen = preset.member(asked)
+    chosen = preset.member(asked, float(sigmas[0]))
     check_model(chosen, ms)
     try:
         part = part_of(chosen.solver, sigmas, time(ms))

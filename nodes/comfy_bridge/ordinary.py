@@ -17,7 +17,7 @@ from comfy_extras.nodes_gits import GITSScheduler
 from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 from torch import Tensor, nn
 
-from .model import flow_shift, with_shift
+from .model import first_sigma, flow_shift, with_shift
 from .session import Session
 
 log = logging.getLogger("solver-search")
@@ -27,11 +27,19 @@ POPULAR_SAMPLERS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc_bh2", "deis", 
 
 @dataclass(frozen=True)
 class Setting:
-    """An ordinary choice: sampler, schedule (name, with its shift on flow models), sigmas."""
+    """An ordinary choice.
+
+    Args:
+        sampler, scheduler: names; on flow models the schedule's has its shift.
+        sigmas: (n + 1,) noise levels.
+        scale: factor on starts at sigma_max: a schedule that begins below it begins with less
+            noise.
+    """
 
     sampler: str
     scheduler: str
     sigmas: Tensor
+    scale: float = 1.0
 
     @property
     def label(self) -> str:
@@ -39,19 +47,31 @@ class Setting:
         return f"{self.sampler}/{self.scheduler}"
 
 
-def schedules(ms: nn.Module, steps: int, sampler: str = "euler") -> dict[str, Tensor]:
+def schedules(ms: nn.Module, steps: int, sampler: str = "euler",
+              denoise: float = 1.0) -> dict[str, Tensor]:
     """Every schedule of ComfyUI that has exactly `steps` falling steps on this model.
 
     Flow models get each one at shift 1, 3 and their own. Learned lists (Align Your Steps, GITS,
     Optimal Steps) are included where they belong. `sampler` matters as in KSampler: for some
-    samplers it drops the last sigma but one.
+    samplers it drops the last sigma but one. With `denoise` below 1 they are the end of longer
+    lists, as in KSampler, and all begin where the model's own time says.
     """
+    whole = int(steps / denoise)
     found = {}
     for suffix, moved in _shifted(ms).items():
         for name in comfy.samplers.SCHEDULER_NAMES:
-            found[name + suffix] = _ksampler_sigmas(moved, name, steps, sampler)
-    found.update(_learned(ms, steps))
+            found[name + suffix] = _ksampler_sigmas(moved, name, whole, sampler)
+    found.update(_learned(ms, whole))
+    if denoise < 1:
+        found = {name: _end(sigmas, steps, first_sigma(ms, denoise))
+                 for name, sigmas in found.items()}
     return {name: sigmas for name, sigmas in found.items() if _usable(sigmas, ms, steps)}
+
+
+def _end(sigmas: Tensor, steps: int, first: float) -> Tensor:
+    kept = sigmas[-(steps + 1):].clone()
+    kept[:1] = first
+    return kept
 
 
 def _shifted(ms: nn.Module) -> dict[str, nn.Module]:
@@ -116,19 +136,20 @@ def steps_for_calls(sampler: str, calls: int) -> int:
     return max(fitting, default=0)
 
 
-def settings(ms: nn.Module, calls: int, samplers: Iterable[str]) -> list[Setting]:
+def settings(ms: nn.Module, calls: int, samplers: Iterable[str],
+             denoise: float = 1.0) -> list[Setting]:
     """Every sampler and schedule that costs at most `calls` model calls."""
     found = []
     for sampler in samplers:
         steps = steps_for_calls(sampler, calls)
         if steps:
-            found += [Setting(sampler, name, sigmas)
-                      for name, sigmas in schedules(ms, steps, sampler).items()]
+            found += [Setting(sampler, name, sigmas, _scale(ms, sigmas, denoise))
+                      for name, sigmas in schedules(ms, steps, sampler, denoise).items()]
     return found
 
 
 def run_setting(session: Session, setting: Setting, starts: Tensor, items: Tensor) -> Tensor:
-    """End states of an ordinary setting from states at sigma_max, by ComfyUI's own function.
+    """End states of an ordinary setting from its starts, by ComfyUI's own function.
 
     As in a KSampler, uni_pc moves the last sigma to 0.001, and on flow models ComfyUI then
     divides by 1 - 0.001.
@@ -136,19 +157,17 @@ def run_setting(session: Session, setting: Setting, starts: Tensor, items: Tenso
     Raises:
         whatever ComfyUI's sampler raises.
     """
-    scale = _first_scale(session, setting, starts)
     model = _BoundModel(session, items)
     sigmas = setting.sigmas.to(starts.device, torch.float32, copy=True)
-    ends = run_builtin(setting.sampler, model, starts * scale, sigmas, {})
+    ends = run_builtin(setting.sampler, model, starts * setting.scale, sigmas, {})
     return session.sampling.inverse_noise_scaling(sigmas[-1:], ends)
 
 
-def _first_scale(session: Session, setting: Setting, starts: Tensor) -> float:
-    """A schedule that begins below sigma_max begins with less noise, as KSampler does it."""
-    first, top = float(setting.sigmas[0]), float(session.sampling.sigma_max)
-    if abs(first - top) <= 1e-5 * top:
+def _scale(ms: nn.Module, sigmas: Tensor, denoise: float) -> float:
+    first, top = float(sigmas[0]), float(ms.sigma_max)
+    if denoise < 1 or abs(first - top) <= 1e-5 * top:
         return 1.0
-    if isinstance(session.sampling, comfy.model_sampling.CONST):
+    if isinstance(ms, comfy.model_sampling.CONST):
         return first / top
     return first / (1 + top ** 2) ** 0.5
 

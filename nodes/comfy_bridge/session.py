@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from .features import Probe
-from .model import MODEL_SAMPLING, is_discrete, smooth_time
+from .model import MODEL_SAMPLING, first_sigma, is_discrete, smooth_time
+from .prompts import Conds, count, marked, only, rows_of
 
 T = TypeVar("T")
 Guider = comfy.samplers.CFGGuider
@@ -38,6 +39,7 @@ class Session:
         self.extra_args = extra_args
         self.latent_image = latent_image
         self.sampling = wrap.inner_model.model_sampling
+        self.order: Tensor | None = None
         self._probe: Probe | None = None
 
     @property
@@ -63,11 +65,34 @@ class Session:
             self.extra_args = {**self.extra_args, "model_options": options}
         return self._probe
 
-    def starts(self, noise: Tensor) -> Tensor:
-        """(S, C, ...) states at sigma_max from unit noise."""
-        sigma = torch.tensor([float(self.sampling.sigma_max)], device=self.device)
-        picture = self.latent_image[:1].expand(noise.shape)
-        return self.sampling.noise_scaling(sigma, noise.to(self.device).clone(), picture, True)
+    def starts(self, noise: Tensor, denoise: float = 1.0,
+               pictures: Tensor | None = None) -> Tensor:
+        """States from unit noise where `denoise` begins, as KSampler makes them.
+
+        Args:
+            noise: (S, C, ...).
+            denoise: share of the way that is left; 1 starts at sigma_max.
+            pictures: (S, C, ...) what lies below the noise; None: the session's own latents.
+        """
+        sigma = torch.tensor([first_sigma(self.sampling, denoise)], device=self.device)
+        if pictures is None:
+            pictures = self.latent_image[:1].expand(noise.shape)
+        return self.sampling.noise_scaling(sigma, noise.to(self.device).clone(), pictures,
+                                           denoise >= 1)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no picture to begin from."""
+        return not torch.count_nonzero(self.latent_image)
+
+    @property
+    def prompts(self) -> int:
+        """How many different prompts the guider holds."""
+        return count(self.wrap.original_conds.values())
+
+    def deal(self, order: Tensor) -> None:
+        """Say which prompt each start has: start i has prompt order[i]."""
+        self.order = order
 
     def latent(self, x: Tensor) -> Tensor:
         """Finished states as LATENT samples on the CPU."""
@@ -81,17 +106,24 @@ class Session:
             ComfyUI's InterruptProcessingException when the user cancels.
         """
         management.throw_exception_if_processing_interrupted()
-        with self._prompts_of(items):
-            return self.wrap(x, sigma.expand(len(x)), **self.extra_args)
+        prompts = items if self.order is None else self.order[items]
+        conds, sigma = self.wrap.conds, sigma.expand(len(x))
+        if not marked(conds):
+            return self._call(x, sigma, rows_of(conds, prompts))
+        ends: list[Tensor] = [x] * len(x)
+        for prompt in prompts.unique().tolist():
+            own = (prompts == prompt).nonzero().flatten()
+            there = own.to(x.device)
+            found = self._call(x[there], sigma[there], only(conds, prompt))
+            for place, row in zip(own.tolist(), found, strict=True):
+                ends[place] = row
+        return torch.stack(ends)
 
-    @contextlib.contextmanager
-    def _prompts_of(self, items: Tensor) -> Iterator[None]:
-        """Conditioning with several rows repeats over the starts; pick each start's own row."""
+    def _call(self, x: Tensor, sigma: Tensor, conds: Conds) -> Tensor:
         kept = self.wrap.conds
-        self.wrap.conds = {name: [_pick(cond, items) for cond in conds]
-                           for name, conds in kept.items()}
+        self.wrap.conds = conds
         try:
-            yield
+            return self.wrap(x, sigma, **self.extra_args)
         finally:
             self.wrap.conds = kept
 
@@ -187,16 +219,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, (list, tuple)):
         return type(value)(_plain(v) for v in value)
     return value
-
-
-def _pick(cond: dict[str, Any], items: Tensor) -> dict[str, Any]:
-    chosen = {name: _pick_rows(value, items)
-              for name, value in cond.get("model_conds", {}).items()}
-    return {**cond, "model_conds": chosen}
-
-
-def _pick_rows(value: Any, items: Tensor) -> Any:  # noqa: ANN401
-    tensor = getattr(value, "cond", None)
-    if not isinstance(tensor, Tensor) or tensor.ndim == 0 or len(tensor) == 1:
-        return value
-    return value._copy_with(tensor[(items % len(tensor)).to(tensor.device)])

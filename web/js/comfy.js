@@ -24,6 +24,16 @@ export function widgetOf(node, name) {
   return node.widgets?.find((widget) => widget.name === name);
 }
 
+/** Call `onChange(value)` after the user chose another value of a widget. */
+export function onValue(widget, onChange) {
+  const before = widget.callback;
+  widget.callback = function (value, ...rest) {
+    const result = before?.call(this, value, ...rest);
+    onChange(value);
+    return result;
+  };
+}
+
 /** What the server sent beside an input's options. */
 export function inputExtra(node, input, key) {
   const spec = node.constructor.nodeData?.input?.required?.[input];
