@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .comfy_bridge.folders import register_folders
 from .compare import CompareSolvers
+from .dropdown import register as register_dropdown
 from .preset_nodes import LoadSolverPreset, SaveSolverPreset
 from .search import SearchSolver
 from .use import SolverSampler, UseSolver
@@ -19,8 +20,9 @@ class SolverSearchExtension(ComfyExtension):
     """Registers the nodes and the preset folders."""
 
     async def on_load(self) -> None:
-        """Tell ComfyUI where presets live."""
+        """Tell ComfyUI where presets live, and add the menu names if they are wanted."""
         register_folders()
+        register_dropdown()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes."""

@@ -69,7 +69,7 @@ class LoadSolverPreset(io.ComfyNode):
         """See io.ComfyNode."""
         known = None if model is None else facts(model)
         if preset == AUTOMATIC:
-            loaded = best_match(list(_all_presets().values()), known, steps)
+            loaded = best_match(list(all_presets().values()), known, steps)
         else:
             loaded = read(preset_path(preset))
         lines = [f"{loaded.info.name} ({_steps(loaded)} steps, id {loaded.id})", loaded.promise]
@@ -129,7 +129,7 @@ def _steps(preset: Preset) -> str:
     return ", ".join(map(str, sorted({p.solver.nfe for p in (preset, *preset.siblings)})))
 
 
-def _all_presets() -> dict[str, Preset]:
+def all_presets() -> dict[str, Preset]:
     """Every sound preset by its file name; the others are named in the log."""
     found = {}
     for name in preset_names():
@@ -143,7 +143,7 @@ def _all_presets() -> dict[str, Preset]:
 def _about_all() -> dict[str, dict[str, str]]:
     """For the front end, which puts presets of the connected checkpoint first."""
     return {name: {"model": preset.info.model_name, "family": preset.info.family, "id": preset.id}
-            for name, preset in _all_presets().items()}
+            for name, preset in all_presets().items()}
 
 
 @functools.lru_cache(maxsize=1024)

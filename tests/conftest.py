@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from .world import models, world  # noqa: F401  fixtures
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -23,9 +23,9 @@ def facts(**changes: Any) -> Any:  # noqa: ANN401
     return load("nodes.comfy_bridge.model").ModelFacts(**{**known, **changes})
 
 
-def preset(steps: int = 2, **info: Any) -> Any:  # noqa: ANN401
+def preset(steps: int = 2, first: float = 1.0, **info: Any) -> Any:  # noqa: ANN401
     presets, tables = load("presets.preset"), load("solver_search.tableaus").TABLEAUS
-    sigmas = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    sigmas = torch.linspace(first, 0, steps + 1, dtype=torch.float64)
     known = {"name": "p", "prediction": "flow", "shift": 3.0, "family": "SD3",
              "model_name": "a.safetensors"}
     told = presets.PresetInfo(**{**known, **info})
@@ -51,10 +51,23 @@ def test_the_sentence_names_family_and_shift(matching: ModuleType) -> None:
 
 
 def test_best_match_prefers_this_checkpoint_and_the_asked_steps(matching: ModuleType) -> None:
-    mine, sibling, longer = preset(), preset(model_name="b.safetensors"), preset(steps=4)
-    assert matching.best_match([sibling, mine, longer], facts(), 0) is mine
-    assert matching.best_match([sibling, mine, longer], facts(), 4) is longer
-    assert matching.best_match([sibling], facts(), 0) is sibling
+    mine, other, longer = preset(), preset(model_name="b.safetensors"), preset(steps=4)
+    best = matching.best_match([other, mine, longer], facts(), 0)
+    assert best.info == mine.info
+    assert best.siblings == (longer,)
+    assert matching.best_match([other, mine, longer], facts(), 4).solver is longer.solver
+    assert matching.best_match([other], facts(), 0).info == other.info
+
+
+def test_the_step_count_picks_the_member_of_a_family(matching: ModuleType) -> None:
+    cheap, longer = preset(), preset(steps=4)
+    part = preset(steps=4, first=0.5, denoise=0.5, sigma_max=1.0)
+    best = matching.best_match([part, cheap, longer, preset(guidance=9.0)], facts(), 0)
+    assert not best.partial
+    assert best.member(4) in (longer, part)
+    assert best.member(4, 1.0) is longer
+    assert best.member(4, 0.55) is part
+    assert best.member(17).solver is best.solver
 
 
 def test_best_match_never_takes_a_foreign_family_silently(matching: ModuleType) -> None:
@@ -65,13 +78,8 @@ def test_best_match_never_takes_a_foreign_family_silently(matching: ModuleType) 
 
 
 @pytest.mark.parametrize(("cfg", "warned"), [(4.0, False), (2.0, False), (1.9, True), (7.0, True)])
-def test_far_cfg_is_said(comfy: ModuleType, monkeypatch: pytest.MonkeyPatch, cfg: float,
-                         warned: bool) -> None:
+def test_far_cfg_is_said(comfy: ModuleType, cfg: float, warned: bool) -> None:
     apply = load("nodes.comfy_bridge.apply")
-    said: list[str] = []
-    monkeypatch.setattr(apply, "say", said.append)
-    apply._mind_guidance(cfg, 4.0)
-    assert bool(said) is warned
-    apply._mind_guidance(cfg, None)
-    apply._mind_guidance(None, 4.0)
-    assert len(said) == int(warned)
+    assert bool(apply._guidance_in_words(cfg, 4.0)) is warned
+    assert not apply._guidance_in_words(cfg, None)
+    assert not apply._guidance_in_words(None, 4.0)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import comfy.model_sampling as sampling
+import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
@@ -115,6 +116,11 @@ def first_sigma(ms: nn.Module, denoise: float) -> float:
     """Noise level at which this share of the model's time is left, as KSampler's denoise."""
     top = float(ms.sigma_max)
     return top if denoise >= 1 else min(top, float(ms.percent_to_sigma(1 - denoise)))
+
+
+def plain_schedule(ms: nn.Module, steps: int) -> Tensor:
+    """ComfyUI's "simple" schedule."""
+    return comfy.samplers.calculate_sigmas(ms, "simple", steps)
 
 
 def is_discrete(ms: nn.Module) -> bool:

@@ -17,6 +17,7 @@ from comfy_extras.nodes_gits import GITSScheduler
 from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 from torch import Tensor, nn
 
+from .dropdown import NAME as OURS
 from .model import first_sigma, flow_shift, with_shift
 from .session import Session
 
@@ -60,6 +61,8 @@ def schedules(ms: nn.Module, steps: int, sampler: str = "euler",
     found = {}
     for suffix, moved in _shifted(ms).items():
         for name in comfy.samplers.SCHEDULER_NAMES:
+            if name == OURS:
+                continue
             found[name + suffix] = _ksampler_sigmas(moved, name, whole, sampler)
     found.update(_learned(ms, whole))
     if denoise < 1:
@@ -212,7 +215,7 @@ class _NullModel:
 
 
 def _is_deterministic(name: str) -> bool:
-    if "cfg_pp" in name or name == "dpm_adaptive":
+    if "cfg_pp" in name or name in ("dpm_adaptive", OURS):
         return False
     sigmas = torch.tensor([10.0, 5.0, 2.0, 1.0, 0.5, 0.0])
     ends = []

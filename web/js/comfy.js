@@ -45,3 +45,8 @@ export function sourceOf(node, input) {
   const slot = node.inputs?.findIndex((socket) => socket.name === input) ?? -1;
   return slot < 0 ? null : (node.getInputNode(slot) ?? null);
 }
+
+/** A switch on ComfyUI's settings page; the server reads it from the settings file. */
+export function addSwitch(name, setting) {
+  app.registerExtension({ name, settings: [{ type: "boolean", defaultValue: false, ...setting }] });
+}
