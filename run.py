@@ -4,6 +4,7 @@
     python run.py test        all tests and the linter
     python run.py serve       start ComfyUI with this extension and leave it running
     python run.py bench       the benchmarks (hours; --small: minutes)
+    python run.py matrix      what works with what, tried; writes docs/compatibility.md
     python run.py train-demo  train the demo models anew
 
 The first start installs PyTorch and ComfyUI into this folder (.venv, .comfyui). With
@@ -25,6 +26,7 @@ PROGRAMS = {
     "test": "launch.check",
     "serve": "launch.serve",
     "bench": "benchmarks",
+    "matrix": "tests.matrix",
     "train-demo": "demo.train",
 }
 OLDEST = (3, 11)

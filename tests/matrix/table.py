@@ -1,0 +1,89 @@
+"""All cells, and docs/compatibility.md from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from .families import FAMILIES
+from .features import EVERY, FEATURES, Feature, plain, subject_with
+from .outcome import WORKS, CellError, outcome
+from .ways import WAYS, Way, ksampler, seen_by_a_search
+
+PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+Cells = dict[tuple[str, str], str]  # (row, column) -> outcome
+HEAD, TAIL = (Path(__file__).with_name(name).read_text() for name in ("head.md", "tail.md"))
+
+
+def family_cells(name: str) -> Cells:
+    """One family, every way.
+
+    Raises:
+        CellError: a cell gives a wrong picture.
+    """
+    subject = FAMILIES[name].build()
+    return {(name, column): _named(name, column, lambda w=way: outcome(lambda: subject, w))
+            for column, way in WAYS.items()}
+
+
+def feature_cells(name: str) -> Cells:
+    """One feature on its families.
+
+    Raises:
+        CellError: a cell gives a wrong picture, or the feature does nothing there.
+    """
+    feature, cells = FEATURES[name], {}
+    for family in feature.on:
+        make = subject_with(feature, family)
+        for column, way in _feature_ways(feature, family).items():
+            cells[name, column] = _named(name, column, lambda m=make, w=way: outcome(m, w))
+        if feature.seen:
+            _check_seen(feature, name, family)
+    return cells
+
+
+def _feature_ways(feature: Feature, family: str) -> dict[str, Way]:
+    """Columns of a feature on a family: sampling, and searching where no mask is in play."""
+    ways = {family: feature.way}
+    if feature.way is ksampler:
+        ways[f"search on {family}"] = seen_by_a_search
+    return ways
+
+
+def _named(row: str, column: str, run: Callable[[], str]) -> str:
+    try:
+        return run()
+    except CellError as error:
+        raise CellError(f"{row}, {column}: {error}") from error
+
+
+def _check_seen(feature: Feature, name: str, family: str) -> None:
+    with torch.inference_mode():
+        with_it = feature.way(subject_with(feature, family)(), None)
+        without = feature.way(plain(family), None)
+    if torch.equal(with_it, without):
+        raise CellError(f"{name}, {family}: the feature changes nothing, the cell proves nothing.")
+
+
+def page(families: Cells, features: Cells) -> str:
+    """docs/compatibility.md."""
+    ways = list(WAYS)
+    on = [column for family in EVERY for column in (family, f"search on {family}")]
+    rows = [[name, FAMILIES[name].kind, *(families[name, way] for way in ways)]
+            for name in FAMILIES]
+    others = [[name, *(features.get((name, family), "") for family in on)] for name in FEATURES]
+    return (HEAD + _table(["family", "prediction, latents", *ways], rows)
+            + "\n## Beside others\n\nAn empty cell is a feature that the family does not have.\n\n"
+            + _table(["feature", *on], others) + TAIL)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def refused(cells: Cells) -> Cells:
+    """Cells in which a preset is refused."""
+    return {key: value for key, value in cells.items() if value != WORKS}
