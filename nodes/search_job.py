@@ -28,7 +28,8 @@ from .evidence import REFERENCE_CALLS, Trial, accurate_ends, make_trial, starts_
 from .version import VERSION
 
 STEP_CACHE = "easycache"  # ComfyUI's key of EasyCache and LazyCache
-REPEATABLE = 0.02  # 16-bit kernels of a GPU repeat themselves within 0.005
+REPEATABLE = {torch.float32: 1e-4}  # relative; kernels may add in another order
+REPEATABLE_HALF = 0.02  # 16-bit kernels of a GPU repeat themselves within 0.005
 PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
 PICTURE_SEED = 2**20
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
@@ -116,7 +117,7 @@ class Job:
 
     def _search(self, session: Session, model: ModelFacts) -> Run:
         problem = self._problem(session, model)
-        check_memoryless(session, problem.starts[:1])
+        check_memoryless(session, problem.starts[:1], model.dtype)
         self.on_estimate(self._estimate(session, problem))
         painted = self.config.denoise < 1 and session.empty
         run = Run(problem, self.config.budget, on_call=self.on_call,
@@ -250,7 +251,7 @@ class StatefulModelError(ValueError):
     """A patch remembers earlier calls, so a search cannot compare solvers; says what to do."""
 
 
-def check_memoryless(session: Session, x: Tensor) -> None:
+def check_memoryless(session: Session, x: Tensor, dtype: torch.dtype) -> None:
     """Ask the model the same thing thrice, with other questions between.
 
     Step caches (EasyCache) and momentum (APG) answer from what came before. Sampling once from
@@ -258,6 +259,7 @@ def check_memoryless(session: Session, x: Tensor) -> None:
 
     Args:
         x: (1, C, ...) any state.
+        dtype: the network computes in.
 
     Raises:
         StatefulModelError: if the answers differ, or a step cache is there.
@@ -271,7 +273,7 @@ def check_memoryless(session: Session, x: Tensor) -> None:
         answers += [answer] if share == 0.5 else []
     size = answers[0].abs().max().clamp_min(1e-6)
     moved = max(float((a - answers[0]).abs().max() / size) for a in answers)
-    if STEP_CACHE in options or moved > REPEATABLE:
+    if STEP_CACHE in options or moved > REPEATABLE.get(dtype, REPEATABLE_HALF):
         raise StatefulModelError(
             "A patch on this model remembers earlier steps (a step cache such as EasyCache, or "
             "APG with momentum), so solvers cannot be compared fairly. Take it out for the "

@@ -232,15 +232,18 @@ def _stable_audio() -> Subject:
                                  "depth": 1, "cond_token_dim": 768, "global_cond_dim": 1536,
                                  "io_channels": 64, "project_cond_tokens": False}, weights,
                  gain=0.1)
+    turns = model.model.diffusion_model.transformer.rotary_pos_emb.inv_freq
+    turns.copy_(10000.0 ** -torch.linspace(0, 1, len(turns)))  # a checkpoint brings these
     return _subject(model, (64, 32), 768)
 
 
 def _number_conditioner() -> dict[str, Tensor]:
     from comfy.ldm.audio.embedders import NumberConditioner
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return NumberConditioner(768, min_val=0, max_val=512).state_dict()
+    generator = torch.Generator().manual_seed(0)
+    shapes = NumberConditioner(768, min_val=0, max_val=512).state_dict()
+    return {name: torch.randn(value.shape, generator=generator) * GAIN
+            for name, value in shapes.items()}
 
 
 FAMILIES: dict[str, Family] = {

@@ -71,12 +71,20 @@ def page(families: Cells, features: Cells) -> str:
     """docs/compatibility.md."""
     ways = list(WAYS)
     on = [column for family in EVERY for column in (family, f"search on {family}")]
+    notes = sorted(set(refused({**families, **features}).values()))
+    short = {text: f"refused ({number})" for number, text in enumerate(notes, 1)}
+    families, features = ({key: short.get(text, text) for key, text in cells.items()}
+                          for cells in (families, features))
     rows = [[name, FAMILIES[name].kind, *(families[name, way] for way in ways)]
             for name in FAMILIES]
-    others = [[name, *(features.get((name, family), "") for family in on)] for name in FEATURES]
+    others = [[name, *(features.get((name, column), "") for column in on)] for name in FEATURES]
+    said = "".join(f"{number}. {text.removeprefix('refused: ')}\n"
+                   for number, text in enumerate(notes, 1))
     return (HEAD + _table(["family", "prediction, latents", *ways], rows)
-            + "\n## Beside others\n\nAn empty cell is a feature that the family does not have.\n\n"
-            + _table(["feature", *on], others) + TAIL)
+            + "\n## Beside others\n\nAn empty cell is a feature that the family does not have, or "
+            "that a search never meets.\n\n"
+            + _table(["feature", *on], others) + f"\nWhat is said when it is refused:\n\n{said}"
+            + TAIL)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
