@@ -2,6 +2,7 @@
 
     --small           a few minutes, into output/benchmarks/small/
     quality [...]     only some rows; see `python run.py bench quality --help`
+    parts [...]       only image to image: denoise below 1
     cost | plots      only these
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import cost, plots, quality
+from . import cost, parts, plots, quality
 from .cells import WORK
 
 SMALL = WORK / "small"
@@ -43,6 +44,8 @@ def main(arguments: list[str]) -> None:
                          "--seeds", "64", "--methods", "fit:quick", "gits:quick"]], SMALL)
         case ["quality", *rest]:
             quality.main(rest)
+        case ["parts", *rest]:
+            parts.main(rest)
         case ["cost"]:
             cost.main()
         case ["plots"]:
@@ -55,6 +58,8 @@ def everything(plans: list[list[str]], results: Path) -> None:
     """Rows of all plans, costs, plots."""
     for plan in plans:
         quality.main(plan, results)
+    if results == quality.RESULTS:  # needs the searches of the full run
+        parts.main([], results)
     cost.main(results)
     plots.main(results)
 

@@ -83,30 +83,32 @@ class Cell:
         torch.save(trial.reference, path)
         return trial
 
-    def found_path(self, calls: int, method: str, effort: str) -> Path:
+    def found_path(self, calls: int, method: str, effort: str, denoise: float = 1.0) -> Path:
         """Where a search's solver lies."""
-        return (WORK / "found" /
-                f"{self.name} cfg {self.guidance:g} {calls} {method} {effort}.safetensors")
+        part = "" if denoise >= 1 else f" denoise {denoise:g}"
+        name = f"{self.name} cfg {self.guidance:g} {calls} {method} {effort}{part}"
+        return WORK / "found" / f"{name}.safetensors"
 
-    def search(self, calls: int, method: str, effort: str) -> Found:
+    def search(self, calls: int, method: str, effort: str, denoise: float = 1.0) -> Found:
         """Search in a forked process, so that its peak memory is its own.
 
         Raises:
             RuntimeError: when the search failed; its message is in the log above.
         """
-        path = self.found_path(calls, method, effort)
+        path = self.found_path(calls, method, effort, denoise)
         path.unlink(missing_ok=True)
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=self._search, args=(calls, method, effort, path))
+        child = context.Process(target=self._search, args=(calls, method, effort, denoise, path))
         child.start()
         child.join()
         if not path.exists():
             raise RuntimeError(f"{method}:{effort} found no solver")
         return load_found(path)
 
-    def _search(self, calls: int, method: str, effort: str, path: Path) -> None:
+    def _search(self, calls: int, method: str, effort: str, denoise: float, path: Path) -> None:
         before, begun = resident_bytes(), time.perf_counter()
-        config = pack("solver_search.config").SearchConfig(calls, method, effort, seed=0)
+        config = pack("solver_search.config").SearchConfig(
+            calls, method, effort, seed=0, denoise=denoise)
         best: list[Any] = []
         job = pack("nodes.search_job").Job(self.guider(SEARCH_PROMPTS), self.latent, config,
                                            self.guidance, path.stem, on_improved=best.append)

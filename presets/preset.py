@@ -170,7 +170,8 @@ def promise(info: PresetInfo, *, calls: int = 0) -> str:
         return "Not measured on this model."
     at = f" at {calls} model call{'s' if calls > 1 else ''}" if calls else ""
     seeds = f" on {info.held_out_seeds} unseen seeds" if info.held_out_seeds else ""
-    seeds += f" and {info.held_out_prompts} unseen prompts" if info.held_out_prompts else ""
+    prompts = f"{info.held_out_prompts} unseen prompt{'s' if info.held_out_prompts > 1 else ''}"
+    seeds += f" and {prompts}" if info.held_out_prompts else ""
     if info.baseline_error is None:
         return (f"Error {info.error:.3g}{at}, measured{seeds} by the author; not compared with "
                 "built-in samplers.")
