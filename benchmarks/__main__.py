@@ -3,6 +3,7 @@
     --small           a few minutes, into output/benchmarks/small/
     quality [...]     only some rows; see `python run.py bench quality --help`
     parts [...]       only image to image: denoise below 1
+    transfer          only solvers away from where they were searched
     cost | plots      only these
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import cost, parts, plots, quality
+from . import cost, parts, plots, quality, transfer
 from .cells import WORK
 
 SMALL = WORK / "small"
@@ -46,6 +47,8 @@ def main(arguments: list[str]) -> None:
             quality.main(rest)
         case ["parts", *rest]:
             parts.main(rest)
+        case ["transfer"]:
+            transfer.main()
         case ["cost"]:
             cost.main()
         case ["plots"]:
@@ -60,6 +63,7 @@ def everything(plans: list[list[str]], results: Path) -> None:
         quality.main(plan, results)
     if results == quality.RESULTS:  # needs the searches of the full run
         parts.main([], results)
+        transfer.main(results)
     cost.main(results)
     plots.main(results)
 

@@ -1,4 +1,4 @@
-"""The Search Solver node on every family, with guiders, adapters, prompts, and parts of the way."""
+"""Search Solver on every family, with guiders, adapters, prompts, and parts of the way."""
 
 from __future__ import annotations
 
