@@ -139,3 +139,46 @@ def sampled(world: World, model: ModuleType, steps: int) -> torch.Tensor:
         return world.nodes.common_ksampler(model, 5, steps, 4.0, "euler", "simple",
                                            prompt(FLOW, "cat, night"), prompt(FLOW),
                                            latent(FLOW, 2))[0]["samples"]
+
+
+def test_previews_come_once_a_call_and_a_cancel_passes_through(world: World, models: dict,
+                                                               folder: Path) -> None:
+    import comfy.sample
+    from comfy.model_management import InterruptProcessingException
+
+    used = world.of("Use").execute(models[FLOW], load(world, preset="6 steps.safetensors")[0])
+    seen: list[tuple[int, tuple[int, ...], int]] = []
+
+    def preview(step: int, denoised: torch.Tensor, x: torch.Tensor, total: int) -> None:
+        seen.append((step, tuple(denoised.shape), total))
+        if step == 3:
+            raise InterruptProcessingException
+
+    def run(noise: torch.Tensor) -> None:
+        comfy.sample.sample(used.args[0], noise, 20, 4.0, "euler", "simple",
+                            prompt(FLOW, "cat, night"), prompt(FLOW), latent(FLOW, 2)["samples"],
+                            callback=preview)
+
+    with torch.inference_mode(), pytest.raises(InterruptProcessingException):
+        run(torch.zeros(2, 16, 8, 8))
+    assert seen == [(step, (2, 16, 8, 8), 6) for step in range(4)]
+
+
+def test_samplers_of_another_kind_are_left_alone(world: World, models: dict,
+                                                 folder: Path) -> None:
+    import comfy.samplers
+
+    class Other(comfy.samplers.Sampler):
+        met: list[torch.Tensor] = []
+
+        def sample(self, wrap: Any, sigmas: torch.Tensor, *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+            self.met.append(sigmas)
+            return torch.zeros(2, 16, 8, 8)
+
+    used = world.of("Use").execute(models[FLOW], load(world, preset="6 steps.safetensors")[0])
+    asked = torch.tensor([1.0, 0.5, 0.0])
+    with torch.inference_mode():
+        comfy.samplers.sample(used.args[0], torch.zeros(2, 16, 8, 8), prompt(FLOW, "cat"),
+                              prompt(FLOW), 4.0, torch.device("cpu"), Other(), asked,
+                              latent_image=latent(FLOW, 2)["samples"])
+    assert torch.equal(Other.met[0], asked)
