@@ -99,10 +99,19 @@ def searches() -> list[dict[str, Any]]:
         for calls in (6, 8):
             plain = _alone(_sample, model, side, batch, calls)
             search = _alone(_search, model, side, batch, calls)
+            kept = trajectory_bytes(side)
             rows.append({"side": side, "batch": batch, "calls": calls, "plain": plain,
-                         "search": search,
-                         "memory_ratio": round(search["peak_bytes"] / plain["peak_bytes"], 2)})
+                         "search": search, "trajectory_bytes": kept,
+                         "memory_ratio": round(search["peak_bytes"] / plain["peak_bytes"], 2),
+                         "device_ratio": round((search["peak_bytes"] - kept)
+                                               / plain["peak_bytes"], 2)})
     return rows
+
+
+def trajectory_bytes(side: int) -> int:
+    """Teacher states and directions of a quick search; they lie in main memory, float32."""
+    sizes = pack("solver_search.config").EFFORTS["quick"]
+    return sizes.fit * (2 * sizes.teacher_calls + 1) * 16 * side * side * 4
 
 
 def _alone(work: Callable, *arguments: object) -> dict[str, Any]:
@@ -157,11 +166,15 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     lines += [f"| {r['latent']} | {r['calls']} | {r['sampler']} | {r['microseconds']} | "
               f"{r['quartiles'][0]} to {r['quartiles'][1]} |" for r in results["overhead"]]
     lines += ["", "A quick search of the default method against plain sampling with the same "
-              "batch (demo_flow, CFG 3); memory is what comes beside the loaded model.", "",
-              "| latent side | batch | calls | plain MB | search MB | ratio | search: model calls "
-              "| ms per model call, plain | search |", "|---|---|---|---|---|---|---|---|---|"]
+              "batch (demo_flow, CFG 3); memory is all that comes beside the loaded model, on a "
+              "CPU. Trajectories lie in main memory wherever the model runs; the second ratio is "
+              "without them.", "",
+              "| latent side | batch | calls | plain MB | search MB | of it trajectories | ratio "
+              "| ratio without | search: model calls | ms per model call, plain | search |",
+              "|" + "---|" * 11]
     lines += [f"| {r['side']} | {r['batch']} | {r['calls']} | {r['plain']['peak_bytes'] / 1e6:.0f}"
-              f" | {r['search']['peak_bytes'] / 1e6:.0f} | {r['memory_ratio']} | "
+              f" | {r['search']['peak_bytes'] / 1e6:.0f} | {r['trajectory_bytes'] / 1e6:.0f} | "
+              f"{r['memory_ratio']} | {r['device_ratio']} | "
               f"{r['search']['model_calls']} | {_each(r['plain'])} | {_each(r['search'])} |"
               for r in results["searches"]]
     return "\n".join(lines) + "\n"

@@ -39,6 +39,8 @@ def judge(preset: Preset, model: ModelFacts) -> str:
         0: "Not usable with this model: its noise schedule is another one.",
     }
     said = sentences[level(preset, model)]
+    if preset.partial:
+        said += f" For image to image at denoise {info.denoise:g} and below."
     if info.shift and model.shift and not math.isclose(info.shift, model.shift, rel_tol=1e-3):
         said += (f" It was searched at shift {info.shift:.4g}, this model has {model.shift:.4g}; "
                  "the solver brings its own steps, so that is no harm.")

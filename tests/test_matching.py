@@ -50,6 +50,12 @@ def test_the_sentence_names_family_and_shift(matching: ModuleType) -> None:
     assert "searched at shift 3, this model has 5" in matching.judge(preset(), facts(shift=5.0))
 
 
+def test_the_sentence_says_what_a_part_is_for(matching: ModuleType) -> None:
+    part = preset(first=0.5, denoise=0.4, sigma_max=1.0)
+    assert "image to image at denoise 0.4 and below" in matching.judge(part, facts())
+    assert "image to image" not in matching.judge(preset(), facts())
+
+
 def test_best_match_prefers_this_checkpoint_and_the_asked_steps(matching: ModuleType) -> None:
     mine, other, longer = preset(), preset(model_name="b.safetensors"), preset(steps=4)
     best = matching.best_match([other, mine, longer], facts(), 0)
