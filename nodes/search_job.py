@@ -25,11 +25,9 @@ from .comfy_bridge.ordinary import (
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
 from .evidence import REFERENCE_CALLS, Trial, accurate_ends, make_trial, starts_of_trials
+from .repeatable import check_memoryless
 from .version import VERSION
 
-STEP_CACHE = "easycache"  # ComfyUI's key of EasyCache and LazyCache
-REPEATABLE = {torch.float32: 1e-4}  # relative; kernels may add in another order
-REPEATABLE_HALF = 0.02  # 16-bit kernels of a GPU repeat themselves within 0.005
 PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
 PICTURE_SEED = 2**20
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
@@ -245,39 +243,6 @@ def prove(trial: Trial, preset: Preset, *, thorough: bool) -> PresetInfo:
         baseline=f"{best.label}, the best of {tried} built-in settings",
         baseline_error=best.mean, baseline_interval=best.interval,
         held_out_seeds=len(trial.items), reference="deis, 100 calls")
-
-
-class StatefulModelError(ValueError):
-    """A patch remembers earlier calls, so a search cannot compare solvers; says what to do."""
-
-
-def check_memoryless(session: Session, x: Tensor, dtype: torch.dtype) -> None:
-    """Ask the model the same thing thrice, with other questions between.
-
-    Step caches (EasyCache) and momentum (APG) answer from what came before. Sampling once from
-    start to end is what they are made for; a search goes back and forth.
-
-    Args:
-        x: (1, C, ...) any state.
-        dtype: the network computes in.
-
-    Raises:
-        StatefulModelError: if the answers differ, or a step cache is there.
-    """
-    options = session.extra_args.get("model_options", {}).get("transformer_options", {})
-    item, top = torch.zeros(1, dtype=torch.long), first_sigma(session.sampling, 0.9)
-    answers = []
-    for share in (0.5, 0.9, 0.5, 0.2, 0.5):
-        sigma = torch.tensor(top * share, device=x.device)
-        answer = session.denoise(x * share, sigma, item)
-        answers += [answer] if share == 0.5 else []
-    size = answers[0].abs().max().clamp_min(1e-6)
-    moved = max(float((a - answers[0]).abs().max() / size) for a in answers)
-    if STEP_CACHE in options or moved > REPEATABLE.get(dtype, REPEATABLE_HALF):
-        raise StatefulModelError(
-            "A patch on this model remembers earlier steps (a step cache such as EasyCache, or "
-            "APG with momentum), so solvers cannot be compared fairly. Take it out for the "
-            "search (or set momentum to 0); the preset found can be used with it.")
 
 
 def unseen(prompts: int) -> int:

@@ -136,8 +136,7 @@ def seen_by_a_search(subject: Subject, preset: Any) -> Tensor:  # noqa: ANN401
     noise = comfy.sample.prepare_noise(subject.latent, SEED)
 
     def work(inside: Any) -> Tensor:  # noqa: ANN401
-        load("nodes.search_job").check_memoryless(inside, inside.starts(noise),
-                                                 torch.float32)
+        load("nodes.repeatable").check_memoryless(inside, inside.starts(noise), torch.float32)
         ends = load("solver_search.sample").sample(
             lambda x, sigma: inside.denoise(x, sigma, torch.zeros(1, dtype=torch.long)),
             preset.solver, inside.starts(noise))

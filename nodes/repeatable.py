@@ -1,0 +1,46 @@
+"""Whether a model answers alike whatever it was asked before: what a search relies on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .comfy_bridge.model import first_sigma
+from .comfy_bridge.session import Session
+
+STEP_CACHE = "easycache"  # ComfyUI's key of EasyCache and LazyCache
+TOLERANCE = {torch.float32: 1e-4}  # relative; kernels may add in another order
+TOLERANCE_HALF = 0.02  # 16-bit sums in another order; APG with momentum moves answers by 0.1
+
+
+class StatefulModelError(ValueError):
+    """A patch remembers earlier calls, so a search cannot compare solvers; says what to do."""
+
+
+def check_memoryless(session: Session, x: Tensor, dtype: torch.dtype) -> None:
+    """Ask the model the same thing thrice, with other questions between.
+
+    Step caches (EasyCache) and momentum (APG) answer from what came before. Sampling once from
+    start to end is what they are made for; a search goes back and forth.
+
+    Args:
+        x: (1, C, ...) any state.
+        dtype: the network computes in.
+
+    Raises:
+        StatefulModelError: if the answers differ, or a step cache is there.
+    """
+    options = session.extra_args.get("model_options", {}).get("transformer_options", {})
+    item, top = torch.zeros(1, dtype=torch.long), first_sigma(session.sampling, 0.9)
+    answers = []
+    for share in (0.5, 0.9, 0.5, 0.2, 0.5):
+        sigma = torch.tensor(top * share, device=x.device)
+        answer = session.denoise(x * share, sigma, item)
+        answers += [answer] if share == 0.5 else []
+    size = answers[0].abs().max().clamp_min(1e-6)
+    moved = max(float((a - answers[0]).abs().max() / size) for a in answers)
+    if STEP_CACHE in options or moved > TOLERANCE.get(dtype, TOLERANCE_HALF):
+        raise StatefulModelError(
+            "A patch on this model remembers earlier steps (a step cache such as EasyCache, or "
+            "APG with momentum), so solvers cannot be compared fairly. Take it out for the "
+            "search (or set momentum to 0); the preset found can be used with it.")
