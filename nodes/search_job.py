@@ -13,7 +13,7 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
-from ..solver_search.search import Event, Problem, Run, search
+from ..solver_search.search import Budget, Event, GradientError, Problem, Run, search
 from ..solver_search.solver import Solver
 from .comfy_bridge.model import ModelFacts, clocks, facts, first_sigma
 from .comfy_bridge.ordinary import (
@@ -127,8 +127,17 @@ class Job:
             self.on_event(event)
 
         run.on_event = listen
-        method = METHODS[self.config.method]
-        return search(lambda r: method.run(r, self.config), run)
+        return search(self._method, run)
+
+    def _method(self, run: Run) -> None:
+        """The chosen method; on a model without a usable gradient the default one, and says so."""
+        try:
+            METHODS[self.config.method].run(run, self.config)
+        except GradientError as error:
+            run.tell(f"{error} The search goes on with 'fit'.")
+            self.config = replace(self.config, method="fit")
+            run.budget = Budget(run.model_calls + self.config.sizes.model_calls)
+            METHODS["fit"].run(run, self.config)
 
     def _problem(self, session: Session, model: ModelFacts) -> Problem:
         """What is searched; the prompts are dealt first."""

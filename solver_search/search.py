@@ -32,6 +32,10 @@ class SearchError(RuntimeError):
     """A search that cannot go on; the message says what is wrong and what to do."""
 
 
+class GradientError(SearchError):
+    """The model has no gradient, or a wrong one; the message says how that was seen."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One model under one setting, as a search sees it.

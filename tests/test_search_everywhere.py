@@ -178,3 +178,23 @@ def test_patches_that_remember_are_refused_before_anything_is_spent(world: World
     subject = subject_with(FEATURES["LazyCache"], "SD3")()
     with pytest.raises(ValueError, match="remembers earlier steps"):
         run_job(subject)
+
+
+@pytest.mark.parametrize("method", ["dss", "s4s", "dlms"])
+def test_a_model_without_a_gradient_is_searched_by_the_default(
+        world: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Kernels that forget their gradient, as quantised models have."""
+    session, jobs = load("nodes.comfy_bridge.session"), load("nodes.search_job")
+    original = session.Session.denoise
+    monkeypatch.setattr(session.Session, "denoise",
+                        lambda self, x, sigma, items: original(self, x, sigma, items).detach())
+    subject = FAMILIES["SD3"].build()
+    told: list[str] = []
+    config = load("solver_search.config").SearchConfig(4, method, "quick")
+    guider = session.make_guider(subject.model, subject.positive, subject.negative, 3.0)
+    job = jobs.Job(guider, torch.zeros(2, *subject.latent.shape[1:]), config, 3.0, "test",
+                   on_event=lambda event: told.append(event.phase))
+    preset, run = job.run()
+    assert preset.info.method == "fit"
+    assert any("goes on with 'fit'" in line for line in told)
+    assert run.model_calls < 2 * SMALL["model_calls"] + 500

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, to_solver
 from ..sample import sample
-from ..search import Run, SearchError
+from ..search import GradientError, Run, SearchError
 from ..solver import Solver
 
 # 16-bit models need long steps; a network that oscillates in time needs short ones.
@@ -71,6 +71,9 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
     """Compare the gradient with central differences, one random direction per raw tensor.
 
     Some networks drop part of a gradient without an error (in-place edits, fused kernels).
+    Raises:
+        GradientError: if they differ or there is no gradient.
+
     Targets stay where they are, as in the search, where no gradient flows through them. It is
     done a little beside `raw`: searches begin at a discrete model's own times, where its time as
     a function of sigma has a kink and central differences say the mean of both sides.
@@ -78,7 +81,7 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
     generator = torch.Generator().manual_seed(1)
     tensors = [(t.detach() + BESIDE * torch.randn(t.shape, generator=generator, dtype=t.dtype))
                .requires_grad_() for t in raw.tensors()]
-    gradients = torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
+    gradients = _gradients(loss_of, raw, tensors, items, met)
     for i, gradient in enumerate(gradients):
         along = [torch.zeros_like(t) for t in tensors]
         along[i] = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)
@@ -89,10 +92,22 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
             if abs(slope - measured[-1]) <= SPOT_CHECK_TOLERANCE * abs(measured[-1]) + 1e-9:
                 break
         else:
-            raise SearchError(
+            raise GradientError(
                 f"this model's gradient is wrong: along a test direction it says {slope:.4g}, "
                 f"finite differences say {min(measured, key=lambda m: abs(m - slope)):.4g}. Use "
                 "the method 'fit', which needs no gradient.")
+
+
+def _gradients(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], items: Tensor,
+               met: Solver) -> tuple[Tensor, ...]:
+    """Gradient of the loss; networks with kernels of their own may have none."""
+    try:
+        return torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
+    except (RuntimeError, NotImplementedError) as error:
+        if isinstance(error, (SearchError, torch.OutOfMemoryError)):
+            raise
+        raise GradientError(f"this model cannot be differentiated ({error}). Use the method "
+                            "'fit', which needs no gradient.") from error
 
 
 def _slope(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], along: list[Tensor],
