@@ -44,12 +44,14 @@ class Part:
         solver: ready for the loop.
         kind: how it was made; see the module.
         first, last: which of the original's steps it takes (0-based, last not included).
+        share: of a stretched solver: how much of the original's way it has to go, in model time.
     """
 
     solver: Solver
     kind: Kind
     first: int
     last: int
+    share: float = 1.0
 
 
 def part_of(solver: Solver, asked: Tensor, clock: Clock) -> Part:
@@ -108,10 +110,9 @@ def stretched(solver: Solver, first: float, clock: Clock) -> Solver:
     """All steps laid into the last part of the way, from `first`; rows bend toward ab2."""
     own = clock.progress(solver.sigmas)
     begin = clock.progress(torch.tensor(first, dtype=torch.float64))
-    share = float((1 - begin) / (1 - own[0]))
     sigmas = clock.sigma(begin + (1 - begin) * (own - own[0]) / (1 - own[0]))
     sigmas = _with_ends(sigmas, first, 0.0)
-    keep = min(1.0, share)
+    keep = min(1.0, share_from(solver, first, clock))
     start, rows = step_rows(solver)
     _, other = step_rows(TABLEAUS[FALLBACK](sigmas, flow=solver.flow))
     told = None
@@ -120,6 +121,12 @@ def stretched(solver: Solver, first: float, clock: Clock) -> Solver:
     return from_denoised_rows(sigmas, keep * rows + (1 - keep) * other, flow=solver.flow,
                               start=None if solver.consistent else start ** keep,
                               model_sigmas=told)
+
+
+def share_from(solver: Solver, first: float, clock: Clock) -> float:
+    """How much of the solver's way is left at sigma `first`, in model time."""
+    begin = clock.progress(torch.tensor(first, dtype=torch.float64))
+    return float((1 - begin) / (1 - clock.progress(solver.sigmas[0])))
 
 
 def placed(solver: Solver, first: float, last: float, steps: int, clock: Clock) -> Tensor:
@@ -155,15 +162,14 @@ def _fitted(solver: Solver, asked: Tensor, clock: Clock) -> Part:
         if last > 0 or 0 < n <= k - i:
             return Part(piece(solver, i, k, (first, last)), "moved piece", i, k)
         if n == solver.nfe:
-            return Part(stretched(solver, first, clock), "stretched", 0, n)
+            return Part(stretched(solver, first, clock), "stretched", 0, n,
+                        share_from(solver, first, clock))
     sigmas = placed(solver, first, last, n, clock)
     return Part(TABLEAUS[FALLBACK](sigmas, flow=solver.flow), "placed", 0, n)
 
 
 def _check_reach(solver: Solver, first: float, clock: Clock) -> None:
-    begin = clock.progress(torch.tensor(first, dtype=torch.float64))
-    own = clock.progress(solver.sigmas[0])
-    if float(1 - begin) > MOST_STRETCH * float(1 - own):
+    if share_from(solver, first, clock) > MOST_STRETCH:
         raise SolverError(f"this solver is made for the end of the way, from sigma "
                           f"{float(solver.sigmas[0]):.4g}, and is asked to begin at {first:.4g}. "
                           "Lower denoise, or use a preset made for more of the way.")

@@ -118,6 +118,9 @@ def test_parts_of_the_way_are_told(world: World, models: dict, folder: Path,
     said.clear()
     ksampler(world, used, FLOW, denoise=0.5)
     assert said[-1].startswith("All 6 steps of the solver are laid into sigma 0.75 to 0.")
+    assert "searched for it" not in said[-1]
+    ksampler(world, used, FLOW, denoise=0.3)
+    assert "a preset searched for it does better" in said[-1]
     ksampler(world, used, FLOW, start_step=0, last_step=3)
     assert said[-1] == "Steps 1 to 3 of the solver's 6."  # "simple" is the preset's own list
     half = ksampler(world, used, FLOW, scheduler="beta", start_step=0, last_step=3)

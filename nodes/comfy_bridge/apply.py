@@ -22,6 +22,8 @@ from .model import MODEL_SAMPLING, first_sigma, flow_shift, prediction, time
 RANGE_TOLERANCE = 0.01  # published tables round sigma_max to three digits
 WRAPPER_KEY = "solver-search"
 GUIDANCE_RANGE = (0.5, 1.7)  # docs/decisions/guidance.md
+LOW_SHARE = 0.4  # below it a search for the part won in every cell of benchmarks/results/parts.md
+LOW_HINT = " At so low a denoise a preset searched for it does better: Search Solver's denoise."
 
 
 class MismatchError(ValueError):
@@ -180,7 +182,8 @@ def _part_in_words(part: Part, preset: Preset, asked: int) -> str:
         "piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}.",
         "moved piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}, moved to "
                        f"{way}.",
-        "stretched": f"All {own} steps of the solver are laid into {way}.",
+        "stretched": f"All {own} steps of the solver are laid into {way}."
+                     + (LOW_HINT if part.share < LOW_SHARE else ""),
         "placed": f"{n} steps from {way}, placed like the solver's {own} and integrated with "
                   f"{FALLBACK} instead of its own rows. A preset with {n} steps does better.",
     }[part.kind]
