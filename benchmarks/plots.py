@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def error_plot(rows: list[Row], model: str) -> plt.Figure:
             panel.errorbar([r["nfe"] for r in line], [r["error_mean"] for r in line],
                            [r["error_ci"] for r in line], label=label, color=COLOURS[label],
                            marker="o", ms=3.5, lw=1.4, capsize=2)
-        panel.set(title=f"{model}, CFG {cfg:g}", xlabel="model calls", yscale="log")
+        panel.set(title=f"{model}, CFG {cfg:g}", xlabel="model calls", yscale="log",
+                  xticks=sorted({r["nfe"] for r in rows if r["guidance"] == cfg}))
     panels[0][0].set_ylabel("error to a 100-call reference")
     return _finished(figure, panels[0])
 
@@ -87,7 +88,7 @@ def budget_plot(rows: list[Row], model: str) -> plt.Figure:
 
 def overhead_plot(rows: list[Row]) -> plt.Figure:
     """Time per step beside the model, ours against ComfyUI's."""
-    figure, panel = plt.subplots(figsize=(6.4, 3.4))
+    figure, panel = plt.subplots(figsize=(9.0, 3.4))
     names = list(dict.fromkeys(f"{r['latent']}\n{r['calls']} calls" for r in rows))
     contestants = list(dict.fromkeys(r["sampler"] for r in rows))
     for k, sampler in enumerate(contestants):
@@ -100,17 +101,22 @@ def overhead_plot(rows: list[Row]) -> plt.Figure:
     return _finished(figure, [panel])
 
 
-def _finished(figure: plt.Figure, panels: Iterable[Any]) -> plt.Figure:
+def _finished(figure: plt.Figure, panels: Sequence[Any]) -> plt.Figure:
     for panel in panels:
         panel.grid(alpha=0.3, which="both", lw=0.4)
         panel.spines[["top", "right"]].set_visible(False)
-    list(panels)[-1].legend(fontsize=7, frameon=False)
+    shown = {label: handle for panel in panels
+             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    names = [n for n in COLOURS if n in shown] or list(shown)
+    names += [n for n in shown if n not in names]
     figure.tight_layout()
+    figure.legend([shown[n] for n in names], names, fontsize=7, frameon=False,
+                  loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
 def _save(figure: plt.Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, dpi=110, metadata={"Software": None}, bbox_inches="tight")
     plt.close(figure)
 
 
