@@ -55,7 +55,8 @@ def test_a_search_works_on_every_family(world: World, name: str) -> None:
     preset, run, _ = run_job(subject)
     assert run.model_calls <= SMALL["model_calls"]
     assert preset.info.family == type(subject.model.model.model_config).__name__
-    assert preset.info.error <= preset.info.baseline_error * 1.5  # a handcrafted table at worst
+    # A handcrafted table at worst, but chosen on two starts and measured on three others.
+    assert preset.info.error <= preset.info.baseline_error * 1.5
     with torch.inference_mode():
         used = load("nodes.comfy_bridge.apply").use_preset(subject.model, preset)
         picture = ksampler(replace(subject, model=used), None)

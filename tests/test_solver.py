@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from solver_search.forms import (
     alpha,
@@ -306,25 +303,3 @@ def test_direction_rows_and_comfyuis_dpmpp_2m_do_change_with_the_shift() -> None
     for name in ("dpmpp_2m", "ab2"):
         one, three = (TABLEAUS[name](shifted(sigmas, shift), flow=True) for shift in (1, 3))
         assert (one.weights - three.weights).abs().max() > 0.01
-
-
-class _NoDoubles(TorchDispatchMode):
-    """Refuses float64 tensors on the device "meta", which stands for an accelerator."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (),  # noqa: ANN401
-                           kwargs: Any = None) -> Any:  # noqa: ANN401
-        out = func(*args, **(kwargs or {}))
-        for value in tree_leaves((args, kwargs, out)):
-            if isinstance(value, Tensor) and value.device.type == "meta":
-                assert value.dtype != torch.float64, f"{func} with float64 on the device"
-        return out
-
-
-@pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "deis", "uni_pc", "heun"])
-def test_no_float64_reaches_the_device(name: str) -> None:
-    """Macs have none: tables are cast before they leave the CPU."""
-    solver = TABLEAUS[name](torch.linspace(1, 0, 5, dtype=torch.float64), flow=True)
-    x = torch.empty(2, 4, device="meta", dtype=torch.float16)
-    with _NoDoubles():
-        end = sample(lambda state, sigma: state * (1 - sigma), solver, x)
-    assert (end.device.type, end.dtype) == ("meta", torch.float16)

@@ -184,8 +184,9 @@ def _part_in_words(part: Part, preset: Preset, asked: int) -> str:
                        f"{way}.",
         "stretched": f"All {own} steps of the solver are laid into {way}."
                      + (LOW_HINT if part.share < LOW_SHARE else ""),
-        "placed": f"{n} steps from {way}, placed like the solver's {own} and integrated with "
-                  f"{FALLBACK} instead of its own rows. A preset with {n} steps does better.",
+        "placed": f"{n} steps from {way}, placed like the solver's {own}. Its searched weights "
+                  f"are for {own} steps, so a plain rule ({FALLBACK}) is used instead. Pick or "
+                  f"search a preset with {n} steps.",
     }[part.kind]
 
 

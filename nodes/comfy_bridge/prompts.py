@@ -18,7 +18,7 @@ Conds = dict[str, list[dict[str, Any]]]
 
 
 def joined(prompts: list[list[Entry]]) -> list[Entry]:
-    """One conditioning that holds several, to be told apart by `chosen`."""
+    """One conditioning that holds several, to be told apart by `rows_of` or `only`."""
     if len(prompts) == 1:
         return prompts[0]
     if all(len(p) == 1 for p in prompts) and len({_shape(p[0]) for p in prompts}) == 1:
