@@ -17,7 +17,7 @@ from ..solver import Solver
 
 # 16-bit models need long steps; a network that oscillates in time needs short ones.
 SPOT_CHECK_STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
-BESIDE = 3e-3  # of a raw number: about half a model time, which has 160 per unit of ln(sigma)
+BESIDE = 3e-3  # of a raw number: about half a model time (160 per unit of ln sigma)
 SPOT_CHECK_TOLERANCE = 0.05  # the best step agrees to about 2 % in float32 (tiny random SD3)
 
 
