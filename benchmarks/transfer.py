@@ -1,8 +1,8 @@
 """Solvers away from where they were searched: another model, another size, a LoRA.
 
-Searched at 6 and 8 calls; the opponent is the best setting of the popular samplers, chosen where it
-is used. The LoRA is random, of rank 4 on every linear layer; it moves the reference's pictures by
-0.37 (demo_flow) and 0.41 (bench_wan) of their size. Other CFG scales are rows of quality.md.
+Searched at 6 and 8 calls; the opponent is the best setting of the popular samplers, chosen where
+it is used. The LoRA is random, of rank 4 on every linear layer; it moves the reference's pictures
+by 0.37 (demo_flow) and 0.41 (bench_wan) of their size. Other CFG scales are rows of quality.md.
 """
 
 from __future__ import annotations
