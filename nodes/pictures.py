@@ -53,7 +53,7 @@ def _sigma_panel(solver: Solver) -> Image.Image:
     image, draw = _panel("Noise level (sigma) after each step")
     sigmas = solver.sigmas.tolist()
     flat = sigmas if solver.flow else [math.asinh(20 * s) for s in sigmas]
-    points = [_place(i / solver.nfe, value / flat[0]) for i, value in enumerate(flat)]
+    points = [_place(i / solver.steps, value / flat[0]) for i, value in enumerate(flat)]
     draw.line([_place(0, 1), _place(0, 0), _place(1, 0)], FAINT, 1)
     draw.line(points, ACCENT, 3)
     for i, (x, y) in enumerate(points):
@@ -67,14 +67,14 @@ def _matrix_panel(solver: Solver) -> Image.Image:
     image, draw = _panel("Weight of each model output per step")
     _, rows = denoised_steps(solver)
     weights = rows / (1 - solver.sigmas[1:] / solver.sigmas[:-1]).clamp_min(1e-9)[:, None]
-    size = (PANEL - 2 * MARGIN) / solver.nfe
-    for n in range(solver.nfe):
+    size = (PANEL - 2 * MARGIN) / solver.steps
+    for n in range(solver.steps):
         for j in range(n + 1):
             value = float(weights[n, j])
             box = (MARGIN + j * size, MARGIN + n * size,
                    MARGIN + (j + 1) * size - 2, MARGIN + (n + 1) * size - 2)
             draw.rectangle(box, _heat(value))
-            if solver.nfe <= 10:
+            if solver.steps <= 10:
                 middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
                 draw.text(middle, f"{value:.2f}", INK, font(max(9, int(size / 4))), anchor="mm")
     draw.text((MARGIN, PANEL - MARGIN + 8), "model output ->    (rows: steps)", FAINT, font(11))

@@ -84,9 +84,10 @@ def from_denoised_rows(sigmas: Tensor, rows: Tensor, *, flow: bool,
 def increments(solver: Solver) -> Tensor:
     """(N, N) direction-form rows of a consistent solver; row n sums to the step in sigma."""
     outputs = solver.weights * reach(solver.sigmas, flow=solver.flow)[:, None]
-    from_start = [torch.zeros(solver.nfe, dtype=torch.float64)]  # x[n] = x[0] + from_start[n] @ d
+    # x[n] = x[0] + from_start[n] @ d
+    from_start = [torch.zeros(solver.steps, dtype=torch.float64)]
     magnitudes = [from_start[0]]
-    for n in range(solver.nfe):
+    for n in range(solver.steps):
         b, before = outputs[n], torch.stack(from_start)
         from_start.append(b[: n + 1] @ before - b * solver.sigmas[:-1])
         magnitudes.append(b[: n + 1].abs() @ before.abs() + b.abs() * solver.sigmas[:-1])
@@ -105,7 +106,7 @@ def denoised_steps(solver: Solver) -> tuple[Tensor, Tensor]:
     before = torch.cat([torch.ones(1, dtype=torch.float64), share[:-1]])
     ratio = share / before
     outputs = solver.weights * reach(solver.sigmas, flow=solver.flow)[:, None]
-    earlier = torch.cat([torch.zeros(1, solver.nfe, dtype=torch.float64), outputs[:-1]])
+    earlier = torch.cat([torch.zeros(1, solver.steps, dtype=torch.float64), outputs[:-1]])
     kept = ratio[:, None] * earlier
     return ratio, _snap(outputs - kept, outputs.abs() + kept.abs())
 
@@ -116,7 +117,7 @@ def cheapest_plan(solver: Solver) -> Plan:
     plan = Plan(ratio, rows, direction=False)
     if not solver.consistent:
         return plan
-    ones = torch.ones(solver.nfe, dtype=torch.float64)
+    ones = torch.ones(solver.steps, dtype=torch.float64)
     other = Plan(ones, increments(solver), direction=True)
     return other if other.kept <= plan.kept else plan
 

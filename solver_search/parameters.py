@@ -118,7 +118,7 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
     plain = solver.sigmas[1:] / solver.sigmas[:-1]
     rows = rows / (1 - plain)[:, None]
     free = free or not solver.consistent
-    zeros = torch.zeros(solver.nfe, dtype=torch.float64)
+    zeros = torch.zeros(solver.steps, dtype=torch.float64)
     extra = torch.diag(rows.sum(dim=1) - 1)
     scales = None
     if solver.model_sigmas is not None:

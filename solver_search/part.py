@@ -67,7 +67,7 @@ def part_of(solver: Solver, asked: Tensor, clock: Clock) -> Part:
             asked for a part, or nothing is asked.
     """
     asked = asked.detach().to("cpu", torch.float64)
-    n, steps = len(asked) - 1, solver.nfe
+    n, steps = len(asked) - 1, solver.steps
     if n < 1 or float(asked[0]) <= float(asked[-1]):
         raise SolverError("the noise levels to sample must fall, found "
                           f"{[round(float(s), 4) for s in asked]}.")
@@ -158,11 +158,11 @@ def _fitted(solver: Solver, asked: Tensor, clock: Clock) -> Part:
     if _has_steps(solver):
         i, k = (_nearest(solver, s, clock) for s in (first, last))
         if last > 0:
-            i, k = _apart(i, k, solver.nfe)
+            i, k = _apart(i, k, solver.steps)
         if last > 0 or 0 < n <= k - i:
             return Part(piece(solver, i, k, (first, last)), "moved piece", i, k)
-        if n == solver.nfe:
-            return Part(stretched(solver, first, clock), "stretched", 0, n,
+        if n in (solver.steps, solver.nfe):
+            return Part(stretched(solver, first, clock), "stretched", 0, solver.steps,
                         share_from(solver, first, clock))
     sigmas = placed(solver, first, last, n, clock)
     return Part(TABLEAUS[FALLBACK](sigmas, flow=solver.flow), "placed", 0, n)

@@ -28,9 +28,10 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
 
     Args:
         denoise: (x, sigma) -> denoised; sigma is a 0-d tensor of x's dtype on x's device.
-        solver: the table; exactly solver.nfe calls are made.
+        solver: the table; exactly solver.nfe calls are made: none for an output that no
+            row reads.
         x: (B, C, ...) state at solver.sigmas[0], any float dtype and device.
-        callback: called as (row, x, denoised) after each model call.
+        callback: called as (row, x, denoised) after each model call; zeros where none is made.
         states: receives the N + 1 visited states, first and last included.
         check: stop at the first model output that is not finite.
         feature: (B, F) features of the newest model call, for a solver with a designer.
@@ -50,8 +51,9 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
     history: dict[int, Tensor] = {}
     if states is not None:
         states.append(x)
-    for n in range(solver.nfe):
-        denoised = denoise(x, told[n])
+    for n in range(solver.steps):
+        read = plan.last_use[n] >= 0
+        denoised = denoise(x, told[n]) if read else torch.zeros_like(x)
         if check and not _finite(denoised):
             raise DivergedError(NOT_FINITE.format(n + 1, solver.nfe))
         if callback is not None:

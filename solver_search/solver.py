@@ -9,7 +9,8 @@ with D[j] = denoise(x[j], model_sigma[j]), j <= n, and alpha = 1 for eps and v m
 (x = x0 + sigma * noise) or 1 - sigma for flow models (x = (1 - sigma) * x0 + sigma * noise).
 Rows of a *consistent* solver sum to 1 and start = 1: constant D and pure noise are then exact,
 and the weights do not change when a flow model's shift does. A row is one model call, so Heun's
-or UniPC's inner stages are rows too. Source: non-stationary solvers, Shaul et al. 2024
+or UniPC's inner stages are rows too; an output that no row reads is not computed (DLMS's analytic
+first step). Source: non-stationary solvers, Shaul et al. 2024
 (arXiv 2403.01329), written over denoised outputs.
 """
 
@@ -71,9 +72,14 @@ class Solver:
         _check_designer(self)
 
     @property
-    def nfe(self) -> int:
-        """Model calls of one run; a call with CFG counts one."""
+    def steps(self) -> int:
+        """N, the number of rows."""
         return self.weights.shape[0]
+
+    @property
+    def nfe(self) -> int:
+        """Model calls of one run: outputs that some row reads. A call with CFG counts one."""
+        return sum(last >= 0 for last in self.plan.last_use)
 
     @property
     def consistent(self) -> bool:
@@ -198,9 +204,9 @@ def _check_designer(solver: Solver) -> None:
         raise SolverError("designer_in and designer_out must come together, with rows that sum "
                           "to 1 (no start).")
     shapes = inner.ndim == outer.ndim == 2 and inner.shape[1] > 3
-    if not shapes or outer.shape[1] != inner.shape[0] + 1 or outer.shape[0] > solver.nfe:
+    if not shapes or outer.shape[1] != inner.shape[0] + 1 or outer.shape[0] > solver.steps:
         raise SolverError("designer_in must have shape (H, F + 3), designer_out (K, H + 1) with "
-                          f"K at most {solver.nfe}, found {tuple(inner.shape)} and "
+                          f"K at most {solver.steps}, found {tuple(inner.shape)} and "
                           f"{tuple(outer.shape)}.")
     largest = max(float(inner.detach().abs().max()), float(outer.detach().abs().max()))
     if largest > MAX_DESIGNER:

@@ -67,15 +67,15 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor) -> Trajectory:
         solver: one row per distinct sigma.
         x: (B, C, ...) starts.
     """
-    states: list[Tensor] = []
-    directions: list[Tensor] = []
+    states = torch.empty((solver.steps + 1, *x.shape), dtype=x.dtype)  # filled in place: the
+    directions = torch.empty((solver.steps, *x.shape), dtype=x.dtype)  # most memory of a search
 
     def keep(row: int, state: Tensor, denoised: Tensor) -> None:
-        states.append(state.cpu())
-        directions.append(((state - denoised) / float(solver.sigmas[row])).cpu())
+        states[row] = state
+        directions[row] = (state - denoised) / float(solver.sigmas[row])
 
-    states.append(sample(denoise, solver, x, keep, check=True).cpu())
-    return Trajectory(solver.sigmas, torch.stack(states), torch.stack(directions), x.device)
+    states[-1] = sample(denoise, solver, x, keep, check=True)
+    return Trajectory(solver.sigmas, states, directions, x.device)
 
 
 def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:

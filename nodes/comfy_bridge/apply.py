@@ -172,12 +172,12 @@ def check_model(preset: Preset, ms: torch.nn.Module) -> None:
 
 
 def _part_in_words(part: Part, preset: Preset, asked: int) -> str:
-    own, n = preset.solver.nfe, part.solver.nfe
+    own, calls, n = preset.solver.steps, preset.solver.nfe, part.solver.nfe
     first, last = float(part.solver.sigmas[0]), float(part.solver.sigmas[-1])
     way = f"sigma {first:.4g} to {last:.4g}"
     if part.kind == "whole":
-        return (f"This solver takes its own {own} steps; the {asked} asked for are not used."
-                if asked != own else "")
+        return (f"This solver takes its own {calls} steps; the {asked} asked for are not used."
+                if asked not in (own, calls) else "")
     return {
         "piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}.",
         "moved piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}, moved to "

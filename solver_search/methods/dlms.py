@@ -11,8 +11,11 @@ student's own present sigmas with M more between each two.
 
 With `designer` a small network (designer.py) bends the rows for each picture, trained with the
 same losses on the middle features of the model's calls; the paper's network also writes the next
-sigma and its scale, which here stay the same for all pictures. The paper's analytic first step is
-not here: a table of model calls cannot hold a step without one.
+sigma and its scale, which here stay the same for all pictures.
+
+The analytic first step sets D(x_0) := 0, so it needs no model call: the table has N + 1 rows for
+N calls, its first row is empty and no row reads the first output. It is not used with a designer,
+whose rows must sum to 1, nor on a given schedule.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ import torch
 from torch import Tensor
 
 from ..designer import bend, deviations, inputs, new_designer
+from ..forms import from_denoised_rows
 from ..parameters import Parameters, Space, from_solver, to_solver
+from ..part import step_rows
 from ..sample import sample
 from ..search import Run, SearchError
 from ..solver import Solver
@@ -49,6 +54,8 @@ class DlmsSettings:
         rate: of Adam, falling by a cosine.
         average: exponential average of the iterates (0: the raw iterate).
         learn_steps, learn_scales, learn_rows: switches of the ablation.
+        analytic: begin with a step that needs no model call; None: if that start is the better
+            one on held-out starts (it is where the model's first output is near 0).
         plms: begin with Adams-Bashforth weights, else with Euler's.
         distance: of the end points in this space; None is the latent itself.
         designer: also learn the network that bends rows.
@@ -67,6 +74,7 @@ class DlmsSettings:
     learn_steps: bool = True
     learn_scales: bool = True
     learn_rows: bool = True
+    analytic: bool | None = None
     plms: bool = True
     distance: Callable[[Tensor], Tensor] | None = None
     designer: bool = False
@@ -107,8 +115,7 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
     problem = run.problem
     run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
               keep=1)
-    learner = _learner(run, settings)
-    run.offer(learner.solver(), "dlms start")
+    learner = _better_start(run, settings)
     averaged = {name: t.detach().clone() for name, t in learner.tensors.items()}
     optimiser = torch.optim.Adam(list(learner.tensors.values()), settings.rate)
     order = batches(problem.fit, min(settings.batch, problem.batch), settings.seed)
@@ -123,6 +130,14 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
             averaged[name].lerp_(t.detach(), 1 - settings.average)
         if i % every == 0 or i == settings.iterations:
             run.offer(learner.solver(averaged), f"dlms {i}/{settings.iterations}")
+
+
+def _better_start(run: Run, settings: DlmsSettings) -> Learner:
+    both = settings.analytic is None and not settings.designer and not settings.schedule
+    choices = (False, True) if both else (bool(settings.analytic),)
+    learners = [_learner(run, replace(settings, analytic=choice)) for choice in choices]
+    errors = [run.offer(learner.solver(), "dlms start") for learner in learners]
+    return learners[errors.index(min(errors))]
 
 
 def _learner(run: Run, settings: DlmsSettings) -> Learner:
@@ -148,12 +163,27 @@ def _features(run: Run) -> int:
 
 
 def _start(run: Run, space: Space, settings: DlmsSettings) -> Parameters:
-    count = run.problem.steps
+    count = run.problem.steps + _skips(settings)
     uniform = torch.linspace(0, 1, count + 1, dtype=torch.float64)
     sigmas = (run.problem.schedules[settings.schedule] if settings.schedule
               else space.clock.sigma(uniform))
-    solver = plms_start(sigmas, settings.order if settings.plms else 1, flow=run.problem.flow)
-    return from_solver(solver, space, scaled=True)
+    order = settings.order if settings.plms else 1
+    if not _skips(settings):
+        return from_solver(plms_start(sigmas, order, flow=run.problem.flow), space, scaled=True)
+    rest = from_denoised_rows(sigmas, _after_first(sigmas, order, flow=run.problem.flow),
+                              flow=run.problem.flow, start=torch.ones(count))
+    return from_solver(rest, space, scaled=True)
+
+
+def _skips(settings: DlmsSettings) -> bool:
+    """Whether the first step is analytic; a given schedule says itself how many steps."""
+    return bool(settings.analytic) and not settings.designer and not settings.schedule
+
+
+def _after_first(sigmas: Tensor, order: int, *, flow: bool) -> Tensor:
+    """Rows (N + 1, N + 1) with an empty first row, the others those of a start at sigmas[1]."""
+    _, own = step_rows(plms_start(sigmas[1:], order, flow=flow))
+    return torch.block_diag(torch.zeros(1, 1, dtype=torch.float64), own)
 
 
 def _learned(raw: Parameters, settings: DlmsSettings) -> dict[str, Tensor]:
@@ -177,19 +207,20 @@ def accumulate(run: Run, learner: Learner, items: Tensor, settings: DlmsSettings
     outputs: list[Tensor] = []
     seen: list[Tensor] = []  # what the designer saw at each call, constants
     losses = []
-    for n in range(run.problem.steps):
+    for n in range(len(learner.raw.steps)):
         raw, designer = learner.values()
         sigmas, rows, told = _numbers(raw, learner.space, settings.order, x)
         if before is not None:
             x = _step(before, outputs, rows[n - 1], sigmas[n - 1].detach(), sigmas[n])
             x = x + _bent(designer, seen, outputs, sigmas[n - 1].detach(), sigmas[n])
-        denoised = run.call(x, told[n].expand(len(x)), items)
+        denoised = (torch.zeros_like(x) if n == 0 and raw.start is not None
+                    else run.call(x, told[n].expand(len(x)), items))
         if designer is not None:
             seen.append(inputs(run.problem.feature().detach(), sigmas[n], n / run.problem.steps))
         newest = [*outputs, denoised]
         end = _step(x, newest, rows[n], sigmas[n], sigmas[n + 1].detach())
         end = end + _bent(designer, seen, newest, sigmas[n], sigmas[n + 1].detach())
-        last = n + 1 == run.problem.steps
+        last = n + 1 == len(rows)
         loss = _distance(end, states[n + 1], settings.distance if last else None)
         check_finite(loss, iteration)
         if loss.requires_grad:  # the first step may have nothing to learn
@@ -211,7 +242,11 @@ def _bent(designer: Designer, seen: list[Tensor], outputs: list[Tensor], sigma: 
 def _numbers(raw: Parameters, space: Space, order: int, x: Tensor) -> tuple[Tensor, ...]:
     """Sigmas (N + 1,), rows (N, N) that sum to 1 and told sigmas (N,), of x's dtype and device."""
     lower = raw.rows.tril(-1).triu(1 - order)
-    rows = lower + torch.diag(1 - lower.sum(dim=1))
+    diagonal = 1 - lower.sum(dim=1)
+    if raw.start is not None:  # the first step is analytic: its output is nothing to read
+        read = (torch.arange(len(lower)) > 0).to(lower)
+        lower, diagonal = lower * read, (1 - (lower * read).sum(dim=1)) * read
+    rows = lower + torch.diag(diagonal)
     solver = to_solver(replace(raw, rows=lower), space)
     told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
     return tuple(t.to(x.dtype).to(x.device) for t in (solver.sigmas, rows, told))

@@ -125,7 +125,7 @@ def _first(sigmas: Tensor, settings: S4SSettings, *, flow: bool) -> Solver:
         raise SearchError(f"table must be one of {', '.join(TABLEAUS)}, found "
                           f"{settings.table!r}.")
     solver = TABLEAUS[settings.table](sigmas, flow=flow)
-    if solver.nfe >= len(sigmas) or denoised_steps(solver)[1].tril(-settings.order).any():
+    if solver.steps >= len(sigmas) or denoised_steps(solver)[1].tril(-settings.order).any():
         raise SearchError(f"table {settings.table!r} combines more than {settings.order} denoised "
                           "outputs in a step. Raise order or begin with dpmpp_2m.")
     return solver
