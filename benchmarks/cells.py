@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from demo.prompts import HELD_OUT_PROMPTS, SEARCH_PROMPTS
@@ -72,15 +73,16 @@ class Cell:
         generator = torch.Generator().manual_seed(SEED)
         noise = torch.randn((self.seeds, *LATENTS[self.name]), generator=generator)
         items = torch.arange(self.seeds)
-        path = WORK / "references" / f"{self.name} cfg {self.guidance:g} {self.seeds}.pt"
-        if path.exists() and self.prompts is HELD_OUT_PROMPTS:
-            reference = torch.load(path, weights_only=True)
-            return evidence.Trial(session, session.starts(noise), items, reference, self.batch)
-        trial = evidence.make_trial(session, session.starts(noise), items, self.batch)
         if self.prompts is not HELD_OUT_PROMPTS:
-            return trial
+            return evidence.make_trial(session, session.starts(noise), items, self.batch)
+        path = WORK / "references" / f"{self.name} cfg {self.guidance:g} {self.seeds}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(trial.reference, path)
+        with FileLock(path.with_suffix(".lock")):  # cells of one model run side by side
+            if path.exists():
+                reference = torch.load(path, weights_only=True)
+                return evidence.Trial(session, session.starts(noise), items, reference, self.batch)
+            trial = evidence.make_trial(session, session.starts(noise), items, self.batch)
+            torch.save(trial.reference, path)
         return trial
 
     def found_path(self, calls: int, method: str, effort: str, denoise: float = 1.0) -> Path:

@@ -82,9 +82,12 @@ class Bench:
                         error)
             return []
         name, solver = NAMES.get(method, method), found.preset.solver
-        return self.cell.measure(lambda t: [{
-            **self.row(t, t.solver(solver, found.label), name, effort, found.facts),
-            "error_span": span_error(t, solver)}])
+
+        def rows(trial: Any) -> list[Row]:  # noqa: ANN401
+            measured, span = with_span(trial, solver, found.label)
+            return [{**self.row(trial, measured, name, effort, found.facts), "error_span": span}]
+
+        return self.cell.measure(rows)
 
     def opponents(self, trial: Any, calls: int, plan: Plan) -> list[Row]:  # noqa: ANN401
         """Best built-in setting, best per shipped step list, and the published solvers."""
@@ -153,27 +156,31 @@ class Bench:
 
 
 @torch.no_grad()
-def span_error(trial: Any, solver: Any) -> float:  # noqa: ANN401
-    """Mean relative error if each picture had the last row that is best for it alone.
+def with_span(trial: Any, solver: Any, label: str) -> tuple[Any, float]:  # noqa: ANN401
+    """Measured, and mean relative error if each picture had the last row best for it alone.
 
-    It is the part of the reference outside the span of the picture's start and model outputs: no
-    table that visits these states can do better.
+    The second is the part of the reference outside the span of the picture's start and model
+    outputs: no table that visits these states can do better.
     """
     sample = pack("solver_search.sample").sample
     probed = solver.designer_in is not None
-    found = []
-    for starts, items, ends in zip(*(t.split(trial.batch) for t in (
+    found, best = [], []
+    for starts, items, reference in zip(*(t.split(trial.batch) for t in (
             trial.starts, trial.items, trial.reference)), strict=True):
         basis = [starts]
-        sample(lambda x, sigma, i=items: trial.session.denoise(x, sigma, i), solver, starts,
-               lambda row, x, denoised, b=basis: b.append(denoised),
-               feature=trial.session.probed().feature if probed else None)
+        found.append(sample(
+            lambda x, sigma, i=items: trial.session.denoise(x, sigma, i), solver, starts,
+            lambda row, x, denoised, b=basis: b.append(denoised),
+            feature=trial.session.probed().feature if probed else None))
         columns = torch.stack([b.flatten(1) for b in basis], dim=2).double()
-        target = ends.flatten(1).double()[..., None]
-        best = columns @ torch.linalg.lstsq(columns, target, driver="gelsd").solution
-        found.append(best.reshape(ends.shape))
-    errors = pack("solver_search.metrics").relative_errors(torch.cat(found), trial.reference)
-    return float(errors.mean())
+        target = reference.flatten(1).double()[..., None]
+        inside = columns @ torch.linalg.lstsq(columns, target, driver="gelsd").solution
+        best.append(inside.reshape(reference.shape))
+    errors = pack("solver_search.metrics").relative_errors
+    ends = torch.cat(found)
+    measured = pack("nodes.evidence").Measured(label, ends, errors(ends, trial.reference),
+                                               solver.nfe)
+    return measured, float(errors(torch.cat(best), trial.reference).mean())
 
 
 def _plan(arguments: list[str]) -> Plan:
@@ -204,7 +211,8 @@ def main(arguments: list[str], results: Path = RESULTS) -> None:
         for guidance in plan.guidances:
             for row in Bench(Cell(name, model, guidance, plan.seeds)).rows(plan):
                 add_row(row, results)
-    write_table(results)
+    with FileLock(results / ".lock"):
+        write_table(results)
 
 
 def add_row(row: Row, results: Path) -> None:

@@ -9,6 +9,7 @@ from .methods.dlms import DlmsSettings, dlms
 from .methods.dss import DssSettings, beyond_paper, dss
 from .methods.fit import FitSettings, fit
 from .methods.gits import GitsSettings, gits
+from .methods.refine import linearisation_calls
 from .methods.s4s import S4SSettings, s4s
 from .search import Budget, Run
 
@@ -18,7 +19,7 @@ class Effort:
     """How much a search may spend for one solver.
 
     Args:
-        fit, held_out: starts searched on, and starts kept for choosing.
+        fit, held_out: most starts searched on, and starts kept for choosing.
         model_calls: most model calls, teacher and choosing included (fit methods).
         teacher_calls: calls of the accurate teacher per start.
         screened: starts on which every schedule is tried first.
@@ -45,10 +46,11 @@ class Effort:
 
 
 BATCH = 8
+LEAST_FIT = 12
 EFFORTS = {
     "quick": Effort(8, 4, 1_500, 24, 2, 8, 1, 3, 8),
     "standard": Effort(12, 8, 6_000, 32, 4, 12, 1, 5, 16),
-    "thorough": Effort(96, 32, 40_000, 48, 8, 32, 2, 16, 32),
+    "thorough": Effort(96, 32, 40_000, 64, 8, 32, 2, 16, 32),
 }
 
 
@@ -106,8 +108,13 @@ class SearchConfig:
 
     @property
     def sizes(self) -> Effort:
-        """The effort's numbers."""
-        return EFFORTS[self.effort]
+        """The effort's numbers; `fit` so that half of its budget pays for learning from each
+        start once: more steps have more numbers to learn, and each costs more."""
+        sizes = EFFORTS[self.effort]
+        if METHODS[self.method].gradient:
+            return sizes
+        each = sizes.teacher_calls + linearisation_calls(self.steps)
+        return replace(sizes, fit=min(sizes.fit, max(LEAST_FIT, sizes.model_calls // 2 // each)))
 
     @property
     def descents(self) -> int:

@@ -15,7 +15,7 @@ from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.loading import load_model, pack
 from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
-from benchmarks.quality import RESULTS, add_row, span_error
+from benchmarks.quality import RESULTS, add_row, with_span
 
 FIELDS = {"model", "prediction", "guidance", "nfe", "method", "solver", "budget", "error_mean",
           "error_median", "error_ci", "frechet_reference", "frechet_data", "trajectories",
@@ -132,5 +132,6 @@ def test_a_cell_searches_in_a_process_of_its_own(name: str) -> None:
     assert found.facts["model_calls"] > 0 and found.facts["peak_bytes"] > 0
     measured = cell.measure(lambda trial: trial.solver(found.preset.solver, "gits"))
     assert len(measured.errors) == 4 and measured.mean < 1
-    outside = cell.measure(lambda trial: span_error(trial, found.preset.solver))
+    again, outside = cell.measure(lambda trial: with_span(trial, found.preset.solver, "gits"))
+    assert torch.allclose(again.errors, measured.errors, atol=1e-6)  # float32
     assert 0 < outside <= measured.mean  # the best last row is at least as good

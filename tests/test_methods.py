@@ -15,6 +15,7 @@ from solver_search.methods.dlms import DlmsSettings, Learner, accumulate, dlms
 from solver_search.methods.gits import GitsSettings, cheapest_path, gits, jump_costs
 from solver_search.methods.s4s import S4SSettings, _Descent, plms_start, s4s
 from solver_search.parameters import Parameters, Space, from_solver
+from solver_search.sample import sample
 from solver_search.search import Problem, Run, SearchError, search
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS
@@ -178,3 +179,36 @@ def test_jump_costs_are_euler_errors_and_gits_beats_bad_steps() -> None:
     bad = torch.linspace(TOP[False], 0, 6, dtype=torch.float64)
     known = TABLEAUS["euler"](bad, flow=False)
     assert other.best_error < 0.5 * float(run.errors(known, run.held_out).mean())
+
+
+@pytest.mark.parametrize("flow", [True, False])
+def test_dlms_analytic_first_step_costs_no_call_and_reads_no_output(flow: bool) -> None:
+    """D(x_0) := 0: N calls make N + 1 steps, and the first is a change of scale."""
+    run = Run(problem(flow))
+    offered: list[Solver] = []
+    run.on_event = lambda e: offered.append(e.solver) if e.solver else None
+    search(lambda r: dlms(r, DlmsSettings(iterations=40, plms=False, analytic=True)), run)
+    first, last = offered[0], offered[-1]
+    for solver in (first, last):
+        assert (solver.steps, solver.nfe) == (6, 5)
+        assert (solver.weights[:, 0] == 0).all() and (solver.weights[0] == 0).all()
+        gaps = (1 - solver.sigmas[1:] / solver.sigmas[:-1])[:, None]
+        sums = (denoised_rows(solver) / gaps).sum(1)
+        assert torch.allclose(sums, torch.tensor([0.0, 1, 1, 1, 1, 1]).double(), atol=1e-9)
+    assert not torch.allclose(first.sigmas, last.sigmas, atol=1e-3)  # sigma 1 learns too
+    visited: list[Tensor] = []
+    x = run.problem.starts[:2]
+    sample(run.denoise(torch.arange(2)), last, x, states=visited)
+    assert torch.allclose(visited[1], x * (last.sigmas[1] / last.sigmas[0]), atol=1e-12)
+    assert run.best_error < 0.9 * run.curve[0][1]
+
+
+def test_dlms_begins_with_the_better_of_both_first_steps() -> None:
+    for analytic in (False, True):
+        run = Run(problem(True))
+        search(lambda r, a=analytic: dlms(r, DlmsSettings(iterations=1, analytic=a)), run)
+        known = run.curve[0][1]
+        both = Run(problem(True))
+        search(lambda r: dlms(r, DlmsSettings(iterations=1)), both)
+        assert both.curve[int(analytic)][1] == pytest.approx(known, rel=1e-12)
+        assert both.best_error <= known

@@ -303,3 +303,19 @@ def test_direction_rows_and_comfyuis_dpmpp_2m_do_change_with_the_shift() -> None
     for name in ("dpmpp_2m", "ab2"):
         one, three = (TABLEAUS[name](shifted(sigmas, shift), flow=True) for shift in (1, 3))
         assert (one.weights - three.weights).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("flow", [True, False])
+def test_an_output_that_no_row_reads_is_not_computed(flow: bool) -> None:
+    """Rows 0 of 3 empty: two model calls, the same states as from the second level on."""
+    sigmas = schedule(3, flow=flow)
+    later = TABLEAUS["dpmpp_2m"](sigmas[1:], flow=flow)
+    ratio = sigmas[2:] / sigmas[1:-1]
+    rows = denoised_steps(later)[1] / (1 - ratio)[:, None]
+    whole = torch.block_diag(torch.zeros(1, 1, dtype=torch.float64), rows)
+    solver = from_denoised_rows(sigmas, whole, flow=flow, start=torch.ones(3))
+    counted, x, seen = Counted(gaussian(flow=flow).denoise), states(2, 3) * sigmas[0], []
+    end = sample(counted, solver, x, lambda row, state, denoised: seen.append(denoised))
+    assert (solver.steps, solver.nfe, len(counted.points), len(seen)) == (3, 2, 2, 3)
+    assert (seen[0] == 0).all()
+    close(end, sample(gaussian(flow=flow).denoise, later, x * (sigmas[1] / sigmas[0])))

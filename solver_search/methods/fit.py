@@ -24,7 +24,8 @@ from ..teacher import Trajectory, accurate_teacher
 from .refine import Refinement, linearisation_calls, robust
 from .rows import fit_rows
 
-ITERATIONS_WANTED = 5
+ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes
+FEW = 8
 HANDCRAFTED = ("euler", "ab2", "ipndm", "deis", "dpmpp_2m", "res_multistep", "gradient_estimation")
 
 
@@ -51,7 +52,7 @@ class FitSettings:
     starts: int = 2
     heat: int = 1
     iterations: int = 20
-    part: int = 8
+    part: int = 24
     difference: float = 2e-3
     patience: float = 0.01
     free: bool = True
@@ -101,8 +102,9 @@ def _best_handcrafted(run: Run, schedules: list[str], few: Tensor) -> tuple[Solv
 
 def _part(run: Run, calls: int, most: int) -> int:
     """Starts per iteration, so that the rest of the budget pays for several iterations."""
-    left = run.budget.model_calls - run.model_calls
-    return max(1, int(min(most, left / ITERATIONS_WANTED / calls)))
+    left = (run.budget.model_calls - run.model_calls) / calls
+    few, many = (left / wanted for wanted in ITERATIONS)
+    return max(1, int(min(few, FEW, most)), int(min(many, most)))
 
 
 def _affordable(run: Run, wanted: int) -> int:
@@ -132,7 +134,7 @@ def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> Non
     heats = []
     for c in candidates:
         raw = from_solver(c.solver, space, free=settings.free, scaled=True)
-        part = _part(run, linearisation_calls(raw), settings.part)
+        part = _part(run, linearisation_calls(run.problem.steps), settings.part)
         heats.append(Refinement(run, raw, space, c.label, settings.difference, part))
     if len(heats) > 1:
         for heat in heats:
