@@ -1,14 +1,13 @@
 """What sampling and searching cost beside the model's own calls: `python -m benchmarks.cost`.
 
 Overhead: time per step with a model that answers at once, ours and ComfyUI's in turns on the same
-latents. Search: seconds per model call by batch and size, and peak memory of a search over that
-of plain sampling with the same batch, each in a process of its own.
+latents. Search: seconds per model call by batch and size, and most bytes of tensors alive at once
+over those of plain sampling with the same batch.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from demo.prompts import SEARCH_PROMPTS
 
-from .cells import peak_bytes, resident_bytes
+from .live import DeviceShare, LiveTensors
 from .loading import load_model, pack, prompts
 
 RESULTS = Path(__file__).parent / "results"
@@ -97,14 +96,13 @@ def searches() -> list[dict[str, Any]]:
     rows = []
     for side, batch in ((8, 8), (16, 8), (32, 4), (32, 8)):
         for calls in (6, 8):
-            plain = _alone(_sample, model, side, batch, calls)
-            search = _alone(_search, model, side, batch, calls)
-            kept = trajectory_bytes(side)
+            plain = _measured(_sample, model, side, batch, calls)
+            search = _measured(_search, model, side, batch, calls)
+            most = plain["peak_bytes"]
             rows.append({"side": side, "batch": batch, "calls": calls, "plain": plain,
-                         "search": search, "trajectory_bytes": kept,
-                         "memory_ratio": round(search["peak_bytes"] / plain["peak_bytes"], 2),
-                         "device_ratio": round((search["peak_bytes"] - kept)
-                                               / plain["peak_bytes"], 2)})
+                         "search": search, "trajectory_bytes": trajectory_bytes(side),
+                         "memory_ratio": round(search["peak_bytes"] / most, 2),
+                         "device_ratio": round(search["device_bytes"] / most, 2)})
     return rows
 
 
@@ -114,22 +112,22 @@ def trajectory_bytes(side: int) -> int:
     return sizes.fit * (2 * sizes.teacher_calls + 1) * 16 * side * side * 4
 
 
-def _alone(work: Callable, *arguments: object) -> dict[str, Any]:
-    """Result of `work` in a forked process, with its peak memory beside what was there."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-
-    def child() -> None:
-        before, begun = resident_bytes(), time.perf_counter()
-        calls = work(*arguments)
-        sender.send({"model_calls": calls, "seconds": round(time.perf_counter() - begun, 2),
-                     "peak_bytes": peak_bytes() - before})
-
-    process = context.Process(target=child)
-    process.start()
-    result = receiver.recv()
-    process.join()
-    return result
+def _measured(work: Callable, *arguments: object) -> dict[str, Any]:
+    """Seconds, then, in a run of their own, bytes: all tensors, and those of model calls."""
+    begun = time.perf_counter()
+    calls = work(*arguments)
+    seconds = time.perf_counter() - begun
+    session = pack("nodes.comfy_bridge.session").Session
+    plain = session.denoise
+    with LiveTensors() as live:
+        share = DeviceShare(live, plain)
+        session.denoise = lambda self, x, sigma, items: share(self, x, sigma, items)
+        try:
+            work(*arguments)
+        finally:
+            session.denoise = plain
+    return {"model_calls": calls, "seconds": round(seconds, 2), "peak_bytes": live.peak,
+            "device_bytes": share.peak}
 
 
 def _guider(model: Any) -> Any:  # noqa: ANN401
@@ -166,11 +164,11 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     lines += [f"| {r['latent']} | {r['calls']} | {r['sampler']} | {r['microseconds']} | "
               f"{r['quartiles'][0]} to {r['quartiles'][1]} |" for r in results["overhead"]]
     lines += ["", "A quick search of the default method against plain sampling with the same "
-              "batch (demo_flow, CFG 3); memory is all that comes beside the loaded model, on a "
-              "CPU. Trajectories lie in main memory wherever the model runs; the second ratio is "
-              "without them.", "",
+              "batch (demo_flow, CFG 3); memory is what tensors hold at once beside the loaded "
+              "model. States and trajectories of a search lie in main memory; on a GPU only its "
+              "model calls take device memory: the second ratio. Plain sampling is all there.", "",
               "| latent side | batch | calls | plain MB | search MB | of it trajectories | ratio "
-              "| ratio without | search: model calls | ms per model call, plain | search |",
+              "| on the device | search: model calls | ms per model call, plain | search |",
               "|" + "---|" * 11]
     lines += [f"| {r['side']} | {r['batch']} | {r['calls']} | {r['plain']['peak_bytes'] / 1e6:.0f}"
               f" | {r['search']['peak_bytes'] / 1e6:.0f} | {r['trajectory_bytes'] / 1e6:.0f} | "

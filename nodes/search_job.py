@@ -13,7 +13,15 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
-from ..solver_search.search import Budget, Event, GradientError, Problem, Run, search
+from ..solver_search.search import (
+    Budget,
+    Event,
+    GradientError,
+    Problem,
+    RowDenoise,
+    Run,
+    search,
+)
 from ..solver_search.solver import Solver
 from .comfy_bridge.model import ModelFacts, clocks, facts, first_sigma
 from .comfy_bridge.ordinary import (
@@ -115,7 +123,7 @@ class Job:
 
     def _search(self, session: Session, model: ModelFacts) -> Run:
         problem = self._problem(session, model)
-        check_memoryless(session, problem.starts[:1], model.dtype)
+        check_memoryless(session, problem.starts[:1].to(session.device), model.dtype)
         self.on_estimate(self._estimate(session, problem))
         painted = self.config.denoise < 1 and session.empty
         run = Run(problem, self.config.budget, on_call=self.on_call,
@@ -146,8 +154,8 @@ class Job:
         first = first_sigma(session.sampling, denoise)
         found = schedules(session.sampling, self.config.steps, denoise=denoise)
         return Problem(
-            denoise=session.denoise,
-            starts=self._starts(session, self.config.seed, torch.arange(sizes.searched)),
+            denoise=_from_main_memory(session),
+            starts=self._starts(session, self.config.seed, torch.arange(sizes.searched)).cpu(),
             fit=sizes.fit,
             flow=model.flow,
             sigma_max=first,
@@ -156,7 +164,7 @@ class Job:
             time=rest(clocks(session.sampling)[1], first),
             batch=len(self.latent),
             difference=DIFFERENCES.get(model.dtype, 2e-3),
-            feature=session.probed().feature if METHODS[self.config.method].designer else None,
+            feature=_feature(session) if METHODS[self.config.method].designer else None,
         )
 
     def _dealt(self, prompts: int) -> Tensor:
@@ -187,14 +195,13 @@ class Job:
 
     def _estimate(self, session: Session, problem: Problem) -> Estimate:
         x = problem.starts[: problem.batch]
-        items, sigma = torch.arange(len(x)), torch.tensor(problem.sigma_max, device=x.device)
-        session.denoise(x, sigma, items)  # the first call also warms up
+        items, sigma = torch.arange(len(x)), torch.tensor(problem.sigma_max)
+        problem.denoise(x, sigma, items)  # the first call also warms up
         begun = time.perf_counter()
-        session.denoise(x, sigma, items)
-        _wait(session.device)
+        problem.denoise(x, sigma, items)  # its answer in main memory: the device is done
         each = (time.perf_counter() - begun) / len(x)
         calls, proof = self.config.expected_calls, self._proof_calls(session)
-        needed = session.activation_bytes + 2 * problem.starts.nbytes * self.config.steps
+        needed = session.activation_bytes + 2 * x.nbytes
         gradient = METHODS[self.config.method].gradient
         return Estimate(calls, proof, each * (calls + proof), problem.batch, needed, gradient)
 
@@ -268,6 +275,14 @@ def _frames(latent: Tensor) -> int:
     return latent.shape[2] if latent.ndim == 5 else 0
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _from_main_memory(session: Session) -> RowDenoise:
+    """The model's answers to states in main memory; the device holds one batch at a time."""
+    def denoise(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        there = session.device
+        return session.denoise(x.to(there), sigma.to(there), items).to(x.device)
+    return denoise
+
+
+def _feature(session: Session) -> Callable[[], Tensor]:
+    probe = session.probed()
+    return lambda: probe.feature().cpu()

@@ -21,6 +21,7 @@ from .sample import Denoise, sample
 from .solver import Solver
 from .teacher import Trajectory, trace
 
+MOST_TRAJECTORY_BYTES = 2**34
 RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -42,7 +43,8 @@ class Problem:
 
     Args:
         denoise: (x, sigma, items) -> denoised; items (B,) says which starts the rows of x belong
-            to, so that each start keeps its own prompt. sigma is 0-d or (B,).
+            to, so that each start keeps its own prompt. sigma is 0-d or (B,). Takes and gives
+            states in main memory: the device holds what one call needs, however many there are.
         starts: (S, C, ...) states at sigma_max; the first `fit` are searched on, the others
             held out.
         fit: number of starts to fit.
@@ -161,10 +163,14 @@ class Run:
         Args:
             teacher: an accurate solver.
             keep: how many starts' whole trajectories are returned (None: all).
+
+        Raises:
+            SearchError: when these would not fit into main memory.
         """
         self.tell(f"teacher, {teacher.nfe} calls")
         count = len(self.problem.starts)
         kept, rest = torch.arange(count).tensor_split([keep or count])
+        _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
         with torch.no_grad():
             trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept])
         ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
@@ -173,8 +179,8 @@ class Run:
 
     def ends(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items), C, ...) finished states of a solver on given starts."""
-        with torch.no_grad():  # features are those of one batch
-            parts = items.split(len(items) if solver.designer_in is None else self.problem.batch)
+        with torch.no_grad():
+            parts = items.split(self.problem.batch)  # features are those of one batch
             return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
                                      feature=self.problem.feature) for part in parts])
 
@@ -233,6 +239,13 @@ class Run:
             raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
         if self.seconds > self.budget.seconds:
             raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
+
+
+def _check_room(needed: int) -> None:
+    if needed > MOST_TRAJECTORY_BYTES:
+        raise SearchError(f"this method keeps whole teacher trajectories: {needed / 2**30:.0f} GB "
+                          "of main memory at this picture size. Use the method 'fit', a smaller "
+                          "effort or smaller pictures.")
 
 
 Method = Callable[[Run], None]

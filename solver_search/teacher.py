@@ -19,35 +19,32 @@ class Trajectory:
 
     Args:
         sigmas: (L + 1,) falling to 0.
-        states: (L + 1, B, C, ...) visited states, x's dtype; kept in main memory.
+        states: (L + 1, B, C, ...) visited states.
         directions: (L, B, C, ...) d = (x - D) / sigma at all but the last.
-        device: where `end`, `at` and `nearest` return their tensors.
     """
 
     sigmas: Tensor
     states: Tensor
     directions: Tensor
-    device: torch.device = torch.device("cpu")
 
     @property
     def end(self) -> Tensor:
         """(B, C, ...) the finished picture."""
-        return self.states[-1].to(self.device)
+        return self.states[-1]
 
     def at(self, sigma: float, items: Tensor | slice = slice(None)) -> Tensor:
         """State of some starts at any sigma, by cubic Hermite interpolation (d is the slope)."""
         i = self._interval(sigma)
         s0, s1 = float(self.sigmas[i]), float(self.sigmas[i + 1])
         h, t = s1 - s0, (sigma - s0) / (s1 - s0)
-        x0, x1, d0 = (v[items].to(self.device) for v in (
-            self.states[i], self.states[i + 1], self.directions[i]))
-        d1 = self.directions[i + 1][items].to(self.device) if s1 > 0 else 2 * (x1 - x0) / h - d0
+        x0, x1, d0 = (v[items] for v in (self.states[i], self.states[i + 1], self.directions[i]))
+        d1 = self.directions[i + 1][items] if s1 > 0 else 2 * (x1 - x0) / h - d0
         return ((1 + 2 * t) * (1 - t) ** 2 * x0 + t * (1 - t) ** 2 * h * d0
                 + t * t * (3 - 2 * t) * x1 + t * t * (t - 1) * h * d1)
 
-    def nearest(self, progress: float) -> Tensor:
+    def nearest(self, progress: float, items: Tensor | slice = slice(None)) -> Tensor:
         """State whose index is nearest to `progress` of the way, as DSS matches its teacher."""
-        return self.states[round(progress * (len(self.sigmas) - 1))].to(self.device)
+        return self.states[round(progress * (len(self.sigmas) - 1)), items]
 
     def _interval(self, sigma: float) -> int:
         above = int((self.sigmas > sigma).sum())
@@ -75,7 +72,7 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor) -> Trajectory:
         directions[row] = (state - denoised) / float(solver.sigmas[row])
 
     states[-1] = sample(denoise, solver, x, keep, check=True)
-    return Trajectory(solver.sigmas, states, directions, x.device)
+    return Trajectory(solver.sigmas, states, directions)
 
 
 def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:

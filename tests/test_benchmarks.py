@@ -13,6 +13,7 @@ import torch
 from benchmarks import cost, plots, report
 from benchmarks.cells import Cell
 from benchmarks.features import frechet
+from benchmarks.live import DeviceShare, LiveTensors
 from benchmarks.loading import load_model, pack
 from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
 from benchmarks.quality import RESULTS, add_row, with_span
@@ -135,3 +136,26 @@ def test_a_cell_searches_in_a_process_of_its_own(name: str) -> None:
     again, outside = cell.measure(lambda trial: with_span(trial, found.preset.solver, "gits"))
     assert torch.allclose(again.errors, measured.errors, atol=1e-6)  # float32
     assert 0 < outside <= measured.mean  # the best last row is at least as good
+
+
+def test_live_tensors_counts_what_is_alive_at_once() -> None:
+    with LiveTensors() as live:
+        a = torch.zeros(1000)
+        b = a[:10]  # a view holds no bytes of its own
+        for _ in range(3):
+            c = a + 1  # the former is dropped only when the next is there
+        assert (live.now, live.peak) == (8000, 12000)
+        del a, c
+        assert live.now == 4000  # the view keeps its whole storage
+        del b
+        assert live.now == 0
+
+
+def test_the_device_share_is_that_of_one_call() -> None:
+    kept = []
+    with LiveTensors() as live:
+        share = DeviceShare(live, lambda session, x: (x + 1) * 2)
+        for _ in range(5):
+            kept.append(share(None, torch.zeros(1000)))
+        assert share.peak == 3 * 4000  # the input, the sum and the product
+        assert live.peak >= 6 * 4000

@@ -26,13 +26,15 @@ class Console:
 
     def __init__(self, model: ModelPatcher, node_id: str | None, total: int) -> None:
         self.bar = comfy.utils.ProgressBar(total, node_id=node_id)
+        self.device = model.load_device
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
 
     def progress(self, done: int, latent: Tensor | None = None) -> None:
         """Move the bar; with a (1, C, ...) latent also show it."""
         preview = None
         if latent is not None and self.previewer is not None:
-            preview = self.previewer.decode_latent_to_preview_image(PREVIEW_FORMAT, latent)
+            preview = self.previewer.decode_latent_to_preview_image(
+                PREVIEW_FORMAT, latent.to(self.device))
         self.bar.update_absolute(done, preview=preview)
 
     def expect(self, total: int) -> None:

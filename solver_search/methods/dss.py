@@ -135,8 +135,8 @@ def _targets(teacher: Trajectory, solver: Solver, space: Space, items: Tensor,
              settings: DssSettings) -> list[Tensor]:
     sigmas = solver.sigmas.detach()[1:]
     if settings.interpolate:
-        return [teacher.at(float(s))[items] for s in sigmas[:-1]] + [teacher.end[items]]
-    return [teacher.nearest(float(space.clock.progress(s)))[items] for s in sigmas]
+        return [teacher.at(float(s), items) for s in sigmas[:-1]] + [teacher.end[items]]
+    return [teacher.nearest(float(space.clock.progress(s)), items) for s in sigmas]
 
 
 def _space(run: Run, settings: DssSettings) -> Space:

@@ -26,6 +26,7 @@ from .rows import fit_rows
 
 ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes
 FEW = 8
+COMPARED_BYTES = 2**31  # most main memory that whole trajectories take
 HANDCRAFTED = ("euler", "ab2", "ipndm", "deis", "dpmpp_2m", "res_multistep", "gradient_estimation")
 
 
@@ -76,7 +77,8 @@ class Candidate:
 def fit(run: Run, settings: FitSettings) -> None:
     """Search without gradients; offers every stage to `run`."""
     problem = run.problem
-    few, more = (run.fitted[:n] for n in (_affordable(run, settings.screened), settings.compared))
+    few, more = (run.fitted[:n] for n in (_affordable(run, settings.screened),
+                                          _compared(run, settings)))
     teacher = run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max,
                                          flow=problem.flow), keep=len(more))
     first, sigmas = next(iter(problem.schedules.items()))
@@ -111,6 +113,12 @@ def _affordable(run: Run, wanted: int) -> int:
     """Starts to screen all schedules on, for at most a fifth of the budget."""
     each = len(run.problem.schedules) * run.problem.steps
     return max(1, int(min(wanted, run.budget.model_calls / 5 / each)))
+
+
+def _compared(run: Run, settings: FitSettings) -> int:
+    """Starts to compare schedules on: fewer where latents are large, as those of videos."""
+    each = run.problem.starts[0].nbytes * (2 * settings.teacher_calls + 1)
+    return max(2, min(settings.compared, COMPARED_BYTES // each))
 
 
 def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tensor, *,

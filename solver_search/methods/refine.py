@@ -223,8 +223,7 @@ def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate]
                 part: Tensor) -> Quadratic:
     """Weighted J'J and J'r of the end points of some starts, as their share of the mean.
 
-    One start at a time, and at most a batch of neighbours: no more states are alive than in
-    plain sampling with the same batch, but for the Jacobian in main memory.
+    One start at a time, and at most a batch of neighbours.
     """
     steps = torch.tensor([c.step for c in along], dtype=torch.float64)
     neighbours = [to_solver(moved(raw, space, along, one), space) for one in torch.diag(steps)]
@@ -237,8 +236,8 @@ def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate]
         for s in range(len(items)):
             moved_ends = neighbour_ends(run, neighbours, [c.call for c in along],
                                         items[s : s + 1], [d[s : s + 1] for d in outputs])
-            residual = precise((ends[s] - targets[s]).cpu()).flatten() / size
-            jacobian = precise(moved_ends - ends[s].cpu()).flatten(1)
+            residual = precise(ends[s] - targets[s]).flatten() / size
+            jacobian = precise(moved_ends - ends[s]).flatten(1)
             jacobian /= size * steps.to(jacobian.dtype)[:, None]
             weight = float((residual.square().sum() + ROBUST_ERROR ** 2).rsqrt())
             hessian += weight * (jacobian @ jacobian.T).double()
@@ -257,7 +256,7 @@ def base_run(run: Run, solver: Solver, items: Tensor) -> tuple[list[Tensor], Ten
 
 def neighbour_ends(run: Run, neighbours: list[Solver], calls: list[int], item: Tensor,
                    outputs: list[Tensor]) -> Tensor:
-    """(P, C, ...) end points of one start under P neighbours of a base solver, in main memory.
+    """(P, C, ...) end points of one start under P neighbours of a base solver.
 
     Args:
         neighbours: solvers that differ from the base by one number each.
@@ -267,7 +266,7 @@ def neighbour_ends(run: Run, neighbours: list[Solver], calls: list[int], item: T
     """
     size = run.problem.batch
     chunks = [(neighbours[i:i + size], calls[i:i + size]) for i in range(0, len(calls), size)]
-    return torch.cat([_chunk_ends(run, few, first, item, outputs).cpu() for few, first in chunks])
+    return torch.cat([_chunk_ends(run, few, first, item, outputs) for few, first in chunks])
 
 
 def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,

@@ -82,13 +82,13 @@ def _gram(columns: list[Tensor], rest: Tensor) -> tuple[Tensor, Tensor]:
     slope = torch.zeros(len(columns), dtype=torch.float64)
     for s in range(len(rest)):
         a = precise(torch.stack([c[s].flatten() for c in columns]))
-        gram += (a @ a.T).double().cpu()
-        slope += (a @ precise(rest[s].flatten())).double().cpu()
+        gram += (a @ a.T).double()
+        slope += (a @ precise(rest[s].flatten())).double()
     return gram, slope
 
 
 def precise(x: Tensor) -> Tensor:
-    """At least float32; float64 only where it already is (Macs have none on the device)."""
+    """At least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
