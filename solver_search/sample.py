@@ -28,8 +28,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
 
     Args:
         denoise: (x, sigma) -> denoised; sigma is a 0-d tensor of x's dtype on x's device.
-        solver: the table; exactly solver.nfe calls are made: none for an output that no
-            row reads.
+        solver: the table; exactly solver.nfe calls are made.
         x: (B, C, ...) state at solver.sigmas[0], any float dtype and device.
         callback: called as (row, x, denoised) after each model call; zeros where none is made.
         states: receives the N + 1 visited states, first and last included.
@@ -52,8 +51,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
     if states is not None:
         states.append(x)
     for n in range(solver.steps):
-        read = plan.last_use[n] >= 0
-        denoised = denoise(x, told[n]) if read else torch.zeros_like(x)
+        denoised = denoise(x, told[n]) if plan.last_use[n] >= 0 else torch.zeros_like(x)
         if check and not _finite(denoised):
             raise DivergedError(NOT_FINITE.format(n + 1, solver.nfe))
         if callback is not None:

@@ -16,7 +16,7 @@ from solver_search.search import Run, SearchError
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher
 
-from .test_search import problem
+from .searches import problem
 from .world import World
 
 
