@@ -143,6 +143,36 @@ def custom(model: Any, sampler: Any, sigmas: Tensor) -> Tensor:  # noqa: ANN401
                                              latent(FLOW, 2)).args[0]["samples"]
 
 
+@pytest.mark.parametrize("name", [FLOW, EPS])
+def test_a_step_without_a_model_call_is_one_anywhere(world: World, models: dict,
+                                                     name: str) -> None:
+    """DLMS's analytic first step: seven noise levels, five calls, by KSampler's five or six."""
+    forms, apply = world.module("solver_search.forms"), world.module("nodes.comfy_bridge.apply")
+    ms = models[name].get_model_object("model_sampling")
+    top = float(ms.sigma_max)
+    sigmas = top * torch.tensor([1, 0.8, 0.6, 0.4, 0.2, 0.05, 0]).double() ** (
+        1 if name == FLOW else 2)
+    rows = torch.eye(6, dtype=torch.float64)
+    rows[0, 0] = 0
+    solver = forms.from_denoised_rows(sigmas, rows, flow=name == FLOW, start=torch.ones(6))
+    preset = preset_of(solver, world.module("presets.preset"))
+    assert preset.solver.nfe == 5
+    shown: list[int] = []
+    used = apply.use_preset(models[name], preset)
+    used.set_model_unet_function_wrapper(
+        lambda call, given: (shown.append(1), call(given["input"], given["timestep"],
+                                                   **given["c"]))[1])
+    ends = ksampler(world, used, name)
+    assert len(shown) == 5
+    assert torch.isfinite(ends).all()
+    if name == FLOW:
+        through = custom(models[name], apply.as_sampler(preset), apply.as_sigmas(solver))
+        assert torch.equal(ends, through)
+    later = apply.use_preset(models[name], preset)  # the last part: its rows bend toward ab2
+    part = ksampler(world, later, name, denoise=0.5)
+    assert torch.isfinite(part).all()
+
+
 def test_euler_as_a_table_is_comfyuis_euler(world: World, models: dict) -> None:
     import comfy.samplers
 
