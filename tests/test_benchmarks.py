@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import cost, plots, report
+from benchmarks import cost, plots, quality, report
+from benchmarks.__main__ import FEW, FULL, TRANSFER
 from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.live import DeviceShare, LiveTensors
@@ -159,3 +160,18 @@ def test_the_device_share_is_that_of_one_call() -> None:
             kept.append(share(None, torch.zeros(1000)))
         assert share.peak == 3 * 4000  # the input, the sum and the product
         assert live.peak >= 6 * 4000
+
+
+def test_every_task_of_the_full_run_is_one_cell_with_methods_that_exist() -> None:
+    config = pack("solver_search.config")
+    for task in (*FULL, *TRANSFER, *FEW):
+        plan = quality._plan(task)
+        assert len(plan.models) == len(plan.guidances) == len(plan.calls) == 1
+        assert plan.methods or plan.transfer
+        for method, effort in plan.methods:
+            config.SearchConfig(plan.calls[0], method, effort)
+    goal = {(m, cfg, n) for m in ("demo_flow", "demo_eps", "bench_wan") for cfg in (1.0, 3.0)
+            for n in (5, 6, 8, 10)}
+    ours = {(p.models[0], p.guidances[0], p.calls[0]) for p in map(quality._plan, FULL)
+            if ("fit", "thorough") in p.methods and p.opponents}
+    assert goal <= ours
