@@ -160,18 +160,21 @@ def with_span(trial: Any, solver: Any, label: str) -> tuple[Any, float]:  # noqa
     """Measured, and mean relative error if each picture had the last row best for it alone.
 
     The second is the part of the reference outside the span of the picture's start and model
-    outputs: no table that visits these states can do better.
+    outputs (and, where the solver weighs them apart, their channel means): no table that visits
+    these states can do better.
     """
-    sample = pack("solver_search.sample").sample
+    sampling = pack("solver_search.sample")
     probed = solver.designer_in is not None
     found, best = [], []
     for starts, items, reference in zip(*(t.split(trial.batch) for t in (
             trial.starts, trial.items, trial.reference)), strict=True):
         basis = [starts]
-        found.append(sample(
+        found.append(sampling.sample(
             lambda x, sigma, i=items: trial.session.denoise(x, sigma, i), solver, starts,
             lambda row, x, denoised, b=basis: b.append(denoised),
             feature=trial.session.probed().feature if probed else None))
+        if solver.mean_weights is not None:
+            basis += [sampling.channel_means(d).expand_as(d) for d in basis[1:]]
         columns = torch.stack([b.flatten(1) for b in basis], dim=2).double()
         target = reference.flatten(1).double()[..., None]
         inside = columns @ torch.linalg.lstsq(columns, target, driver="gelsd").solution

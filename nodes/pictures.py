@@ -33,7 +33,9 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def solver_picture(solver: Solver, curve: Sequence[tuple[int, float]] = ()) -> Image.Image:
     """Sigmas, the coefficient matrix and, of a search, the error curve, side by side."""
-    panels = [_sigma_panel(solver), _matrix_panel(solver)]
+    panels = [_sigma_panel(solver), _matrix_panel(solver, "Weight of each model output per step")]
+    if solver.of_means is not None:
+        panels.append(_matrix_panel(solver.of_means, "The same for each channel's mean"))
     if len(curve) > 1:
         panels.append(_curve_panel(curve))
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL), PAPER)
@@ -63,8 +65,8 @@ def _sigma_panel(solver: Solver) -> Image.Image:
     return image
 
 
-def _matrix_panel(solver: Solver) -> Image.Image:
-    image, draw = _panel("Weight of each model output per step")
+def _matrix_panel(solver: Solver, title: str) -> Image.Image:
+    image, draw = _panel(title)
     _, rows = denoised_steps(solver)
     weights = rows / (1 - solver.sigmas[1:] / solver.sigmas[:-1]).clamp_min(1e-9)[:, None]
     size = (PANEL - 2 * MARGIN) / solver.steps

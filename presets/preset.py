@@ -17,7 +17,8 @@ from ..solver_search.solver import Solver
 from .fields import Choice, Count, Date, FileName, Kind, Number, PresetError, Text
 
 # Sorted: also their order in the file.
-TENSORS = ("designer_in", "designer_out", "model_sigmas", "sigmas", "start", "weights")
+TENSORS = ("designer_in", "designer_out", "mean_weights", "model_sigmas", "sigmas", "start",
+           "weights")
 MAX_STEPS = 64
 SIGMA_RANGE = (1e-6, 1e5)  # widest known: zero terminal SNR at 4518; the last may also be 0
 ERROR = Number(0, 1e9)

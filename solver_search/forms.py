@@ -112,10 +112,14 @@ def denoised_steps(solver: Solver) -> tuple[Tensor, Tensor]:
 
 
 def cheapest_plan(solver: Solver) -> Plan:
-    """The step form that keeps the fewest outputs in memory."""
+    """The step form that keeps the fewest outputs in memory.
+
+    What means or a designer add to a state must not enter later directions: denoised form.
+    """
     ratio, rows = denoised_steps(solver)
-    plan = Plan(ratio, rows, direction=False)
-    if not solver.consistent:
+    means = None if solver.of_means is None else denoised_steps(solver.of_means)[1] - rows
+    plan = Plan(ratio, rows, direction=False, means=means)
+    if not solver.consistent or means is not None or solver.designer_in is not None:
         return plan
     ones = torch.ones(solver.steps, dtype=torch.float64)
     other = Plan(ones, increments(solver), direction=True)

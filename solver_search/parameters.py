@@ -4,6 +4,7 @@ r"""The one map from raw, unconstrained numbers to a Solver.
     rows[n, j]    = raw_rows[n, j] for j < n,  rows[n, n] = 1 - the rest  DSS, eq. 12
     free rows:      rows[n, n] += raw_rows[n, n],  start[n] = exp(raw_start[n])
     model_sigma   = sigma * exp(raw_scales)
+    rows of each channel's mean = rows + raw_means (their diagonal as that of the rows)
 
 Rows act on directions d (as DSS on flow) or on denoised outputs D (as DSS on VP). All zeros in
 raw_rows is Euler = DDIM.
@@ -51,23 +52,28 @@ class Parameters:
         rows: (N, N); the upper triangle is ignored, and the diagonal too unless `start` is set.
         start: (N,) log factors on the state, or None for consistent rows (denoised form only).
         scales: (N,) log factors on the sigma told to the model, or None.
+        means: (N, N) what the rows of each channel's mean have beside, or None (denoised form
+            only).
     """
 
     steps: Tensor
     rows: Tensor
     start: Tensor | None = None
     scales: Tensor | None = None
+    means: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
         """The raw tensors in use."""
-        return [t for t in (self.steps, self.rows, self.start, self.scales) if t is not None]
+        every = (self.steps, self.rows, self.start, self.scales, self.means)
+        return [t for t in every if t is not None]
 
     def with_tensors(self, tensors: list[Tensor]) -> Parameters:
         """The same kind of parameters with other values, in the order of tensors()."""
         steps, rows, *rest = tensors
         values = iter(rest)
-        start = None if self.start is None else next(values)
-        return Parameters(steps, rows, start, None if self.scales is None else next(values))
+        start, scales, means = (None if t is None else next(values)
+                                for t in (self.start, self.scales, self.means))
+        return Parameters(steps, rows, start, scales, means)
 
 
 def uniform_parameters(steps: int) -> Parameters:
@@ -84,19 +90,26 @@ def to_solver(raw: Parameters, space: Space) -> Solver:
             in the direction form.
     """
     sigmas = _sigmas(raw.steps, space)
-    lower = raw.rows.tril(-1)
-    diagonal = 1 - lower.sum(dim=1)
-    if raw.start is not None:
-        diagonal = diagonal + raw.rows.diagonal()
-    rows = lower + torch.diag(diagonal)
     scaled = None if raw.scales is None else sigmas[:-1] * raw.scales.exp()
+    tables = [_table(rows, free=raw.start is not None) for rows in (
+        [raw.rows] if raw.means is None else [raw.rows, raw.rows + raw.means])]
     if space.form == "denoised":
         start = None if raw.start is None else raw.start.exp()
-        return from_denoised_rows(sigmas, rows, flow=space.flow, start=start, model_sigmas=scaled)
-    if raw.start is not None:
-        raise SolverError("free rows need the denoised form, found the direction form.")
-    solver = from_weights(sigmas, rows, flow=space.flow)
+        solver, *means = (from_denoised_rows(sigmas, rows, flow=space.flow, start=start,
+                                             model_sigmas=scaled) for rows in tables)
+        return solver.with_means(means[0] if means else None)
+    if raw.start is not None or raw.means is not None:
+        raise SolverError("free rows and rows of means need the denoised form, found the "
+                          "direction form.")
+    solver = from_weights(sigmas, tables[0], flow=space.flow)
     return solver if scaled is None else replace(solver, model_sigmas=scaled)
+
+
+def _table(raw_rows: Tensor, *, free: bool) -> Tensor:
+    """(N, N) rows with their diagonal."""
+    lower = raw_rows.tril(-1)
+    diagonal = 1 - lower.sum(dim=1)
+    return lower + torch.diag(diagonal + raw_rows.diagonal() if free else diagonal)
 
 
 def from_solver(solver: Solver, space: Space, *, free: bool = False,
@@ -114,12 +127,13 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
     """
     _check_start(solver, space)
     gaps = space.clock.progress(solver.sigmas).diff().clamp_min(1e-9)
-    ratio, rows = denoised_steps(solver)
+    ratio, _ = denoised_steps(solver)
     plain = solver.sigmas[1:] / solver.sigmas[:-1]
-    rows = rows / (1 - plain)[:, None]
+    rows, beside = _raw_rows(solver), None
+    if solver.of_means is not None:
+        beside = _raw_rows(solver.of_means) - rows
     free = free or not solver.consistent
     zeros = torch.zeros(solver.steps, dtype=torch.float64)
-    extra = torch.diag(rows.sum(dim=1) - 1)
     scales = None
     if solver.model_sigmas is not None:
         scales = (solver.model_sigmas / solver.sigmas[:-1]).log()
@@ -129,7 +143,14 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
     if free:
         start = zeros.clone()
         start[:-1] = (ratio[:-1] / plain[:-1]).log()  # the last step forgets the state
-    return Parameters(gaps.log(), rows.tril(-1) + extra, start, scales)
+    return Parameters(gaps.log(), rows, start, scales, beside)
+
+
+def _raw_rows(solver: Solver) -> Tensor:
+    """(N, N) the raw rows that a solver's weights stand for."""
+    _, rows = denoised_steps(solver)
+    rows = rows / (1 - solver.sigmas[1:] / solver.sigmas[:-1])[:, None]
+    return rows.tril(-1) + torch.diag(rows.sum(dim=1) - 1)
 
 
 def _check_start(solver: Solver, space: Space) -> None:

@@ -18,6 +18,7 @@ Rows are found by sigma, never by position. Asked for noise levels from `first` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -78,8 +79,15 @@ def part_of(solver: Solver, asked: Tensor, clock: Clock) -> Part:
                           "denoise to 1 and do not split the steps, or use another preset.")
     i = _match(solver.sigmas, asked)
     if i is not None and _has_steps(solver):
-        return Part(piece(solver, i, i + n), "piece", i, i + n)
+        return _part(solver, lambda s: piece(s, i, i + n), "piece", (i, i + n))
     return _fitted(solver, asked, clock)
+
+
+def _part(solver: Solver, made: Callable[[Solver], Solver], kind: Kind, steps: tuple[int, int],
+          share: float = 1.0) -> Part:
+    """The same done to the weights and to those of each channel's mean."""
+    means = None if solver.of_means is None else made(solver.of_means)
+    return Part(made(solver).with_means(means), kind, *steps, share)
 
 
 def piece(solver: Solver, i: int, k: int, ends: tuple[float, float] | None = None) -> Solver:
@@ -160,10 +168,10 @@ def _fitted(solver: Solver, asked: Tensor, clock: Clock) -> Part:
         if last > 0:
             i, k = _apart(i, k, solver.steps)
         if last > 0 or 0 < n <= k - i:
-            return Part(piece(solver, i, k, (first, last)), "moved piece", i, k)
+            return _part(solver, lambda s: piece(s, i, k, (first, last)), "moved piece", (i, k))
         if n in (solver.steps, solver.nfe):
-            return Part(stretched(solver, first, clock), "stretched", 0, solver.steps,
-                        share_from(solver, first, clock))
+            return _part(solver, lambda s: stretched(s, first, clock), "stretched",
+                         (0, solver.steps), share_from(solver, first, clock))
     sigmas = placed(solver, first, last, n, clock)
     return Part(TABLEAUS[FALLBACK](sigmas, flow=solver.flow), "placed", 0, n)
 

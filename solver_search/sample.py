@@ -42,8 +42,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         DivergedError: with `check`, when the model's output is not finite.
         SolverError: when the solver has a designer and there is no `feature`.
     """
-    designed = _Designed(solver, feature) if solver.designer_in is not None else None
-    plan = solver.plan
+    plan, bends = solver.plan, _bends(solver, feature)
     told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
     ratio, rows, sigmas, told = (_cast(t, x) for t in (plan.ratio, plan.rows, solver.sigmas, told))
     used = plan.used.tolist()
@@ -51,7 +50,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
     if states is not None:
         states.append(x)
     for n in range(solver.steps):
-        denoised = denoise(x, told[n]) if plan.last_use[n] >= 0 else torch.zeros_like(x)
+        denoised = denoise(x, told[n]) if plan.called[n] else torch.zeros_like(x)
         if check and not _finite(denoised):
             raise DivergedError(NOT_FINITE.format(n + 1, solver.nfe))
         if callback is not None:
@@ -61,12 +60,37 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         for j in range(n + 1):
             if used[n][j]:
                 x = x + rows[n, j] * history[j]
-        if designed is not None:
-            x = x + designed.bent(n, denoised)
+        for bent in bends:
+            x = x + bent(n, denoised)
         history = {j: h for j, h in history.items() if plan.last_use[j] > n}
         if states is not None:
             states.append(x)
     return x
+
+
+def channel_means(x: Tensor) -> Tensor:
+    """(B, C, 1, ...) mean over all places of a state (B, C, ...)."""
+    places = tuple(range(2, x.ndim))
+    return x.mean(places, keepdim=True) if places else x
+
+
+def _bends(solver: Solver, feature: Feature | None) -> list[Callable[[int, Tensor], Tensor]]:
+    """What else is added to the state after step n, given its model output."""
+    bends = [] if solver.plan.means is None else [_Means(solver.plan.means).bent]
+    return bends if solver.designer_in is None else [*bends, _Designed(solver, feature).bent]
+
+
+class _Means:
+    """The means of a run's outputs, and the rows that only they follow."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows.tolist()
+        self.seen: list[Tensor] = []
+
+    def bent(self, n: int, denoised: Tensor) -> Tensor:
+        """What each channel's mean gets beside after step n."""
+        self.seen.append(channel_means(denoised))
+        return sum(share * mean for share, mean in zip(self.rows[n], self.seen, strict=False))
 
 
 class _Designed:

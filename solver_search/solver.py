@@ -10,13 +10,14 @@ with D[j] = denoise(x[j], model_sigma[j]), j <= n, and alpha = 1 for eps and v m
 Rows of a *consistent* solver sum to 1 and start = 1: constant D and pure noise are then exact,
 and the weights do not change when a flow model's shift does. A row is one model call, so Heun's
 or UniPC's inner stages are rows too; an output that no row reads is not computed (DLMS's analytic
-first step). Source: non-stationary solvers, Shaul et al. 2024
+first step). Each channel's mean over all places may follow a table of its own, `mean_weights`;
+the rest of a picture then follows `weights`. Source: non-stationary solvers, Shaul et al. 2024
 (arXiv 2403.01329), written over denoised outputs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -27,7 +28,8 @@ MAX_WEIGHT = 1e4
 ROW_SUM_TOLERANCE = 1e-4  # ComfyUI's deis integrates numerically: its rows sum to 1 within 9e-6
 START_RANGE = (0.1, 10.0)
 MAX_DESIGNER = 1e3
-TENSORS = ("sigmas", "weights", "start", "model_sigmas", "designer_in", "designer_out")
+TENSORS = ("sigmas", "weights", "start", "model_sigmas", "mean_weights", "designer_in",
+           "designer_out")
 
 
 class SolverError(ValueError):
@@ -46,6 +48,7 @@ class Solver:
         start: (N,) factors on the start's share of each state, or None for 1: consistent rows.
         model_sigmas: (N,) noise level handed to the model in each call, or None for sigmas[:-1].
             Convention: D = denoise(x, model_sigma); state and table keep the true sigma.
+        mean_weights: (N, N) weights for each channel's mean, or None: as all the rest.
         designer_in, designer_out: (H, F + 3) and (K, H + 1), or None: a network that bends the
             rows for each picture (designer.py); needs features of the model's calls.
 
@@ -58,6 +61,7 @@ class Solver:
     flow: bool
     start: Tensor | None = None
     model_sigmas: Tensor | None = None
+    mean_weights: Tensor | None = None
     designer_in: Tensor | None = None
     designer_out: Tensor | None = None
 
@@ -79,7 +83,7 @@ class Solver:
     @property
     def nfe(self) -> int:
         """Model calls of one run: outputs that some row reads. A call with CFG counts one."""
-        return sum(last >= 0 for last in self.plan.last_use)
+        return sum(self.plan.called)
 
     @property
     def consistent(self) -> bool:
@@ -98,6 +102,18 @@ class Solver:
 
         return cheapest_plan(self)
 
+    @property
+    def of_means(self) -> Solver | None:
+        """The solver that each channel's mean follows, if it is another one."""
+        if self.mean_weights is None:
+            return None
+        return replace(self, weights=self.mean_weights, mean_weights=None, designer_in=None,
+                       designer_out=None)
+
+    def with_means(self, other: Solver | None) -> Solver:
+        """This solver, and another one's weights for each channel's mean."""
+        return self if other is None else replace(self, mean_weights=other.weights)
+
     def detach(self) -> Solver:
         """The same numbers, free of any autograd graph."""
         numbers = {name: getattr(self, name) for name in TENSORS}
@@ -113,11 +129,13 @@ class Plan:
         ratio: (N,) factor on the current state.
         rows: (N, N) factors on kept outputs; exact zeros are never touched.
         direction: history holds d = (x - D) / sigma if true, else D.
+        means: (N, N) what each channel's mean gets beside, of the means of D; None: nothing.
     """
 
     ratio: Tensor
     rows: Tensor
     direction: bool
+    means: Tensor | None = None
 
     @cached_property
     def used(self) -> Tensor:
@@ -130,6 +148,12 @@ class Plan:
         """For each output, the last row that reads it (-1: none)."""
         used = self.used
         return [int(column.nonzero().max()) if column.any() else -1 for column in used.T]
+
+    @cached_property
+    def called(self) -> list[bool]:
+        """For each row, whether its model call is made: whether some row reads the output."""
+        read = self.used if self.means is None else self.used | (self.means != 0)
+        return read.any(dim=0).tolist()
 
     @property
     def kept(self) -> int:
@@ -153,7 +177,8 @@ def _check_shapes(solver: Solver) -> None:
     if solver.sigmas.ndim != 1 or not 1 <= n <= MAX_ROWS:
         raise SolverError(f"sigmas must be a list of 2 to {MAX_ROWS + 1} numbers, found shape "
                           f"{tuple(solver.sigmas.shape)}.")
-    expected = {"weights": (n, n), "start": (n,), "model_sigmas": (n,)}
+    expected = {"weights": (n, n), "start": (n,), "model_sigmas": (n,),
+                "mean_weights": (n, n)}
     for name, shape in expected.items():
         value = getattr(solver, name)
         if value is not None and tuple(value.shape) != shape:
@@ -173,27 +198,29 @@ def _check_sigmas(sigmas: Tensor, flow: bool) -> None:
 
 
 def _check_weights(solver: Solver) -> None:
-    weights = solver.weights.detach()
-    if weights.triu(1).any():
-        raise SolverError("weights must be lower-triangular: a step can only use outputs that "
-                          "are already there.")
-    if weights.abs().max() > MAX_WEIGHT:
-        raise SolverError(f"weights must stay within {MAX_WEIGHT:g} in size, found "
-                          f"{float(weights.abs().max()):.6g}.")
-    if solver.start is None:
-        _check_row_sums(weights)
-    elif not ((solver.start >= START_RANGE[0]) & (solver.start <= START_RANGE[1])).all():
+    for name in ("weights", "mean_weights"):
+        table = getattr(solver, name)
+        if table is not None:
+            _check_table(name, table.detach(), consistent=solver.consistent)
+    low, high = START_RANGE
+    if solver.start is not None and not ((solver.start >= low) & (solver.start <= high)).all():
         raise SolverError(f"start must lie in {START_RANGE}, found {_numbers(solver.start)}.")
     if solver.model_sigmas is not None and (solver.model_sigmas <= 0).any():
         raise SolverError(f"model_sigmas must be positive, found {_numbers(solver.model_sigmas)}.")
 
 
-def _check_row_sums(weights: Tensor) -> None:
-    off = (weights.sum(dim=1) - 1).abs()
-    if off.max() > ROW_SUM_TOLERANCE:
+def _check_table(name: str, table: Tensor, *, consistent: bool) -> None:
+    if table.triu(1).any():
+        raise SolverError(f"{name} must be lower-triangular: a step can only use outputs that "
+                          "are already there.")
+    if table.abs().max() > MAX_WEIGHT:
+        raise SolverError(f"{name} must stay within {MAX_WEIGHT:g} in size, found "
+                          f"{float(table.abs().max()):.6g}.")
+    off = (table.sum(dim=1) - 1).abs()
+    if consistent and off.max() > ROW_SUM_TOLERANCE:
         row = int(off.argmax())
-        raise SolverError(f"each row of weights must sum to 1 within {ROW_SUM_TOLERANCE:g}, row "
-                          f"{row} sums to {float(weights[row].sum()):.6g}.")
+        raise SolverError(f"each row of {name} must sum to 1 within {ROW_SUM_TOLERANCE:g}, row "
+                          f"{row} sums to {float(table[row].sum()):.6g}.")
 
 
 def _check_designer(solver: Solver) -> None:

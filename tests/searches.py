@@ -47,6 +47,12 @@ def each_own(flow: bool, calls: list[int] | None = None) -> Callable[..., Tensor
     return denoise
 
 
+def with_places(known: Problem) -> Problem:
+    """The same problem with its five numbers as five places of one channel."""
+    return replace(known, starts=known.starts[:, None], denoise=lambda x, sigma, items:
+                   known.denoise(x[:, 0], sigma, items)[:, None])
+
+
 def problem(flow: bool = True, *, steps: int = 4, fit_count: int = 8, held_out: int = 4,
             batch: int = 64, calls: list[int] | None = None,
             denoise: Callable[..., Tensor] | None = None) -> Problem:

@@ -104,17 +104,20 @@ def test_zeros_are_euler_with_equal_progress(name: str) -> None:
 @pytest.mark.parametrize("free", [False, True])
 @pytest.mark.parametrize("name", ["flow, denoised", "eps, denoised"])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_numbers_survive_the_way_to_a_solver_and_back(name: str, free: bool,
-                                                      scaled: bool) -> None:
+@pytest.mark.parametrize("means", [False, True])
+def test_numbers_survive_the_way_to_a_solver_and_back(name: str, free: bool, scaled: bool,
+                                                      means: bool) -> None:
     space = SPACES[name]
     raw = Parameters(doubles(5), doubles(5, 5, seed=1, size=0.3),
                      doubles(5, seed=2, size=0.2) if free else None,
-                     doubles(5, seed=3, size=0.2) if scaled else None)
+                     doubles(5, seed=3, size=0.2) if scaled else None,
+                     doubles(5, 5, seed=4, size=0.3) if means else None)
     solver = to_solver(raw, space)
     again = from_solver(solver, space)
-    assert (again.start is None, again.scales is None) == (not free, not scaled)
+    kinds = (again.start is None, again.scales is None, again.means is None)
+    assert kinds == (not free, not scaled, not means)
     closed = to_solver(again, space)
-    for part in ("sigmas", "weights", "model_sigmas"):
+    for part in ("sigmas", "weights", "model_sigmas", "mean_weights"):
         one, two = getattr(solver, part), getattr(closed, part)
         assert one is two is None or torch.allclose(one, two, atol=1e-9)  # float64 recursions
     if free:  # the last step forgets the state: its factor stands for nothing
@@ -123,6 +126,8 @@ def test_numbers_survive_the_way_to_a_solver_and_back(name: str, free: bool,
     assert torch.allclose(again.steps - again.steps.logsumexp(0), gaps, atol=1e-8)
     inside = torch.ones(5, 5).tril(0 if free else -1).bool()
     assert torch.allclose(again.rows[inside], raw.rows[inside], atol=1e-8)
+    if means:
+        assert torch.allclose(again.means[inside], raw.means[inside], atol=1e-8)
 
 
 def test_free_numbers_start_at_the_consistent_solver() -> None:
@@ -144,14 +149,15 @@ def test_the_map_has_right_gradients(name: str, free: bool) -> None:
     space = SPACES[name]
     if free and space.form == "direction":
         return
-    raw = [doubles(4, size=0.5), doubles(4, 4, seed=1, size=0.2)]
-    raw += [doubles(4, seed=2, size=0.1)] if free else []
-    raw += [doubles(4, seed=3, size=0.1)]
+    kind = Parameters(doubles(4, size=0.5), doubles(4, 4, seed=1, size=0.2),
+                      doubles(4, seed=2, size=0.1) if free else None,
+                      doubles(4, seed=3, size=0.1),
+                      None if space.form == "direction" else doubles(4, 4, seed=4, size=0.2))
+    raw = kind.tensors()
 
     def numbers(*tensors: Tensor) -> tuple[Tensor, ...]:
-        steps, rows, *rest = tensors
-        made = to_solver(Parameters(steps, rows, rest[0] if free else None, rest[-1]), space)
-        parts = (made.sigmas, made.weights, made.start, made.model_sigmas)
+        made = to_solver(kind.with_tensors(list(tensors)), space)
+        parts = (made.sigmas, made.weights, made.start, made.model_sigmas, made.mean_weights)
         return tuple(part for part in parts if part is not None)
 
     assert torch.autograd.gradcheck(numbers, [t.requires_grad_() for t in raw])
@@ -169,7 +175,9 @@ def test_no_gap_falls_below_the_floor(floor: float) -> None:
 
 @pytest.mark.parametrize(("change", "space", "sentence"), [
     ({"start": torch.zeros(3).double()}, Space(flow_clock(), True, "direction"),
-     "free rows need the denoised form, found the direction form"),
+     "need the denoised form, found the direction form"),
+    ({"means": torch.zeros(3, 3).double()}, Space(flow_clock(), True, "direction"),
+     "need the denoised form, found the direction form"),
     ({"start": torch.full((3,), 5.0).double()}, Space(flow_clock(), True), "start must lie in"),
     ({"rows": torch.full((3, 3), 3e4).double()}, Space(flow_clock(), True), "within 10000"),
     ({"steps": torch.tensor([0.0, float("nan"), 0.0]).double()}, Space(flow_clock(), True),

@@ -69,7 +69,9 @@ def run(solver: Solver, x: Tensor, flow: bool = True) -> Tensor:
 def test_a_silent_designer_changes_nothing_and_a_loud_one_does(flow: bool) -> None:
     x = starts(3) * (1 if flow else 14.6)
     plain = sample(Features(flow).denoise, base(flow), x)
-    assert torch.equal(run(with_designer(base(flow), zero=True), x, flow), plain)
+    silent = run(with_designer(base(flow), zero=True), x, flow)
+    # A designer works in the denoised form, the table alone in the cheaper one: float64 rounding.
+    assert torch.allclose(silent, plain, atol=1e-12)
     assert (run(with_designer(base(flow)), x, flow) - plain).abs().max() > 1e-3
 
 

@@ -16,7 +16,7 @@ from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import Trajectory, accurate_teacher, trace
 
 from .problems import gaussian, gaussian_solution
-from .searches import TOP, problem
+from .searches import TOP, problem, with_places
 
 
 def exact_trajectory(calls: int, *, flow: bool) -> tuple[Trajectory, Tensor]:
@@ -87,17 +87,19 @@ def test_row_fitting_beats_the_rows_it_leans_on(flow: bool) -> None:
 @pytest.mark.parametrize("free", [True, False])
 def test_the_linearisation_equals_differences_of_whole_runs(flow: bool, free: bool) -> None:
     """Shared prefixes and batches change nothing: J'WJ and J'Wr are those of brute force."""
-    run = Run(problem(flow, fit_count=7, batch=8))  # two starts per linearised batch
+    run = Run(with_places(problem(flow, fit_count=7, batch=8)))  # two starts in a batch
     space = Space(run.problem.clock, flow)
     run.trace(accurate_teacher(16, TOP[flow], flow=flow))
-    raw = from_solver(TABLEAUS["dpmpp_2m"](run.problem.schedules["late"], flow=flow), space,
-                      free=free, scaled=True)
+    known = TABLEAUS["dpmpp_2m"](run.problem.schedules["late"], flow=flow)
+    means = TABLEAUS["ab3"](run.problem.schedules["late"], flow=flow)
+    raw = from_solver(known.with_means(means), space, free=free, scaled=True)
     along = fitting.coordinates(raw, fitting._progress(raw), 1e-3)
-    assert len(along) == 3 + 4 + (10 + 3 if free else 6)  # progress, scales, rows and start
+    # progress, scales, rows, those of the means, and start
+    assert len(along) == 3 + 4 + (10 + 10 + 3 if free else 6 + 6)
     calls = run.model_calls
     found = fitting._linearised(run, raw, space, along, run.fitted)
     if free:
-        assert run.model_calls - calls == 7 * fitting.linearisation_calls(4)
+        assert run.model_calls - calls == 7 * fitting.linearisation_calls(4, means=True)
     hessian, slope = brute_force(run, raw, space, along)
     size = float(hessian.abs().max())
     # States agree to 1e-14; differences over a step of 2e-4 (progress) keep 1e-9 of it.
@@ -111,13 +113,14 @@ def brute_force(run: Run, raw: object, space: Space,
     """Weighted normal equations from one whole run per coordinate."""
     base = run.ends(to_solver(raw, space), run.fitted)
     target = run.reference_of(run.fitted)
+    base, target = base.flatten(1), target.flatten(1)
     size = target.norm(dim=1).square().mean().sqrt()
     columns = []
     for k, coordinate in enumerate(along):
         change = torch.zeros(len(along), dtype=torch.float64)
         change[k] = coordinate.step
         there = run.ends(to_solver(fitting.moved(raw, space, along, change), space), run.fitted)
-        columns.append((there - base) / size / coordinate.step)
+        columns.append((there.flatten(1) - base) / size / coordinate.step)
     jacobian, residual = torch.stack(columns), (base - target) / size
     weight = 1 / (residual.square().sum(1) + fitting.ROBUST_ERROR ** 2).sqrt()
     hessian = torch.einsum("psd,qsd,s->pq", jacobian, jacobian, weight) / len(residual)
@@ -127,8 +130,8 @@ def brute_force(run: Run, raw: object, space: Space,
 def test_a_linearised_coordinate_moves_what_it_names() -> None:
     run = Run(problem(False))
     space = Space(run.problem.clock, False)
-    raw = from_solver(TABLEAUS["ab2"](run.problem.schedules["even"], flow=False), space, free=True,
-                      scaled=True)
+    known = TABLEAUS["ab2"](run.problem.schedules["even"], flow=False)
+    raw = from_solver(known.with_means(known), space, free=True, scaled=True)
     along = fitting.coordinates(raw, fitting._progress(raw), 1e-3)
     before = to_solver(raw, space)
     for k, coordinate in enumerate(along):
@@ -143,6 +146,10 @@ def test_a_linearised_coordinate_moves_what_it_names() -> None:
         assert first == ([coordinate.index[0]] if coordinate.kind in ("progress", "scale") else [])
         outputs = (after.weights - before.weights).abs().amax(dim=1) > 1e-9
         touched = outputs.nonzero().flatten().tolist()
+        means = (after.mean_weights - before.mean_weights).abs().amax(dim=1) > 1e-9
+        if coordinate.kind == "mean":
+            assert touched == []
+            assert means.nonzero().flatten()[0] == coordinate.index[0] == coordinate.call - 1
         if coordinate.kind == "row":
             assert touched[0] == coordinate.index[0] == coordinate.call - 1
         if coordinate.kind == "scale":

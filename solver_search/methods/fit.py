@@ -3,9 +3,10 @@ r"""Fit: the default. No gradient through the network, so it works with every mo
 1. Cache accurate teacher trajectories of a few starts.
 2. For each ordinary schedule, fit rows by ridge least squares on the student's own trajectory
    (rows.py), first consistent rows on few starts, then consistent and free ones of the better
-   schedules on more.
-3. Refine the best by Levenberg-Marquardt on the end point (refine.py): sigmas, rows, row sums
-   and the sigma told to the model. Several starts run a heat first; the best goes on.
+   schedules on more; each channel's mean gets rows of its own where that helps (at CFG above 1).
+3. Refine the best by Levenberg-Marquardt on the end point (refine.py): sigmas, rows, those of
+   the means, row sums and the sigma told to the model. Several starts run a heat first; the
+   best goes on.
 4. Offer the best handcrafted table and every stage; the Run keeps what is best on held-out starts.
 """
 
@@ -26,6 +27,7 @@ from .rows import fit_rows
 
 ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes
 FEW = 8
+MEANS_GAIN = 0.93  # what rows of their own for the means must leave of the error (fit.md)
 COMPARED_BYTES = 2**31  # most main memory that whole trajectories take
 HANDCRAFTED = ("euler", "ab2", "ipndm", "deis", "dpmpp_2m", "res_multistep", "gradient_estimation")
 
@@ -45,6 +47,7 @@ class FitSettings:
         difference: finite-difference step; 2e-3 for float32, 1e-2 float16, 3e-2 bfloat16 models.
         patience: stop when a round over all parts gains less than this share.
         free: also free row sums (the solver then stays at its shift and range).
+        means: give each channel's mean rows of its own.
     """
 
     teacher_calls: int = 48
@@ -57,16 +60,22 @@ class FitSettings:
     difference: float = 2e-3
     patience: float = 0.01
     free: bool = True
+    means: bool = True
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A schedule with fitted rows, and its robust loss where it was fitted."""
+    """A schedule with fitted rows, and its relative errors where it was fitted."""
 
     schedule: str
     kind: str
     solver: Solver
-    loss: float
+    errors: Tensor
+
+    @property
+    def loss(self) -> float:
+        """What candidates are compared by."""
+        return float(robust(self.errors))
 
     @property
     def label(self) -> str:
@@ -83,11 +92,13 @@ def fit(run: Run, settings: FitSettings) -> None:
                                          flow=problem.flow), keep=len(more))
     first, sigmas = next(iter(problem.schedules.items()))
     run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=problem.flow), f"dpmpp_2m/{first}")
-    screened = _candidates(run, teacher, list(problem.schedules), few, free=(False,))
+    screened = _candidates(run, teacher, list(problem.schedules), few, (False,))
     names = [c.schedule for c in screened[: 1 + 2 * settings.starts]]
     run.offer(*_best_handcrafted(run, names[:2], few))
     kinds = (False, True) if settings.free else (False,)
-    candidates = _candidates(run, teacher, names, more, free=kinds)[: settings.starts]
+    candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts]
+    if settings.means and problem.starts[0, 0].numel() > 1:
+        candidates = [_with_means(run, teacher, c, more) for c in candidates]
     for candidate in candidates:
         run.offer(candidate.solver, f"rows fitted on {candidate.label}")
     _refine(run, candidates, settings)
@@ -121,20 +132,35 @@ def _compared(run: Run, settings: FitSettings) -> int:
     return max(2, min(settings.compared, COMPARED_BYTES // each))
 
 
-def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tensor, *,
-                free: tuple[bool, ...]) -> list[Candidate]:
+def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tensor,
+                kinds: tuple[bool, ...]) -> list[Candidate]:
     """Schedules with fitted rows, best first by their loss where they were fitted."""
     found = []
     for name in schedules:
-        for kind in free:
+        for free in kinds:
             try:
-                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=kind)
+                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=free)
             except SolverError:  # free rows of a hopeless schedule may leave every bound
                 continue
-            loss = float(robust(relative_errors(end, teacher.end[items])))
-            found.append(Candidate(name, "free" if kind else "consistent", solver, loss))
-            run.tell(f"rows on {found[-1].label}: {loss:.4f}")
+            found.append(Candidate(name, "free" if free else "consistent", solver,
+                                   relative_errors(end, teacher.end[items])))
+            run.tell(f"rows on {found[-1].label}: {found[-1].loss:.4f}")
     return sorted(found, key=lambda c: c.loss)
+
+
+def _with_means(run: Run, teacher: Trajectory, candidate: Candidate, items: Tensor) -> Candidate:
+    """The candidate with rows of their own for the means, where these pay for their cost."""
+    try:
+        solver, end = fit_rows(run, teacher, run.problem.schedules[candidate.schedule], items,
+                               free=candidate.kind == "free", means=True)
+    except SolverError:
+        return candidate
+    errors = relative_errors(end, teacher.end[items])
+    gain = float(errors.mean() / candidate.errors.mean())
+    run.tell(f"rows of means on {candidate.label}: {gain:.3f} of its error")
+    if gain > MEANS_GAIN:
+        return candidate
+    return Candidate(candidate.schedule, f"{candidate.kind}, means", solver, errors)
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:
@@ -142,7 +168,8 @@ def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> Non
     heats = []
     for c in candidates:
         raw = from_solver(c.solver, space, free=settings.free, scaled=True)
-        part = _part(run, linearisation_calls(run.problem.steps), settings.part)
+        calls = linearisation_calls(run.problem.steps, means=raw.means is not None)
+        part = _part(run, calls, settings.part)
         heats.append(Refinement(run, raw, space, c.label, settings.difference, part))
     if len(heats) > 1:
         for heat in heats:

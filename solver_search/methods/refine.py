@@ -1,9 +1,10 @@
 r"""Levenberg-Marquardt on the end point, Jacobian by finite differences: no gradients.
 
-Sigmas, rows, row sums and the sigma told to the model move together. A parameter re-runs only the
-calls behind it. Starts are split into parts; each part keeps the quadratic model of its loss at
-the point where it was last linearised, a step minimises the sum of all, and one part is
-linearised anew per iteration (sum of functions, Sohl-Dickstein et al. 2014, arXiv 1311.2115).
+Sigmas, rows, row sums, the rows of each channel's mean and the sigma told to the model move
+together. A parameter re-runs only the calls behind it. Starts are split into parts; each part
+keeps the quadratic model of its loss at the point where it was last linearised, a step minimises
+the sum of all, and one part is linearised anew per iteration (sum of functions, Sohl-Dickstein et
+al. 2014, arXiv 1311.2115).
 A step must lower the loss of all starts.
 """
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ..forms import denoised_steps
 from ..parameters import Parameters, Space, to_solver
-from ..sample import sample
+from ..sample import channel_means, sample
 from ..search import Run
 from ..solver import Solver, SolverError
 from .rows import precise
@@ -36,7 +37,7 @@ class Coordinate:
     """One number a refinement may change.
 
     Args:
-        kind: progress, row, start or scale.
+        kind: progress, row, mean, start or scale.
         index: which one.
         call: first model call whose input it changes.
         limit: most it may move in one step.
@@ -140,6 +141,8 @@ def coordinates(raw: Parameters, progress: Tensor, difference: float) -> list[Co
     for n in range(count):
         last = n + 1 if free else n
         found += [Coordinate("row", (n, j), n + 1, 1.0, difference) for j in range(last)]
+        if raw.means is not None:
+            found += [Coordinate("mean", (n, j), n + 1, 1.0, difference) for j in range(last)]
         if free and n + 1 < count:
             found.append(Coordinate("start", (n,), n + 1, 0.2, difference))
         if raw.scales is not None:
@@ -147,22 +150,23 @@ def coordinates(raw: Parameters, progress: Tensor, difference: float) -> list[Co
     return sorted(found, key=lambda c: c.call)
 
 
-def linearisation_calls(steps: int) -> int:
-    """Model calls that linearising one start costs, all numbers free: steps, rows, their sums
-    and the sigma told to the model."""
-    pairs = steps * (steps - 1) // 2
-    return 2 * steps + 3 * pairs + (steps + 1) * pairs // 3
+def linearisation_calls(steps: int, *, means: bool = False) -> int:
+    """Model calls that linearising one start costs with all numbers free: its own run, noise
+    levels, those told to the model, rows and their sums, and the rows of the means."""
+    rows = sum((n + 1) * (steps - 1 - n) for n in range(steps))
+    sums = steps * (steps - 1) // 2
+    return steps + steps ** 2 + sums + (2 if means else 1) * rows
 
 
 def moved(raw: Parameters, space: Space, along: list[Coordinate], change: Tensor) -> Parameters:
     """Raw numbers after adding `change` to the given coordinates (progress: not its logits)."""
     progress = space.clock.progress(space.clock.sigma(_progress(raw)))
     tensors = {"row": raw.rows.clone(), "start": _copy(raw.start), "scale": _copy(raw.scales),
-               "progress": progress}
+               "mean": _copy(raw.means), "progress": progress}
     for coordinate, delta in zip(along, change.tolist(), strict=True):
         tensors[coordinate.kind][coordinate.index] += delta
     steps = tensors["progress"].diff().clamp_min(1e-9).log()
-    return Parameters(steps, tensors["row"], tensors["start"], tensors["scale"])
+    return Parameters(steps, tensors["row"], tensors["start"], tensors["scale"], tensors["mean"])
 
 
 def robust(errors: Tensor) -> Tensor:
@@ -182,7 +186,7 @@ def _copy(values: Tensor | None) -> Tensor | None:
 
 def _values(raw: Parameters, along: list[Coordinate]) -> Tensor:
     """(P,) the coordinates' present values."""
-    tensors = {"row": raw.rows, "start": raw.start, "scale": raw.scales,
+    tensors = {"row": raw.rows, "start": raw.start, "scale": raw.scales, "mean": raw.means,
                "progress": _progress(raw)}
     return torch.stack([tensors[c.kind][c.index] for c in along])
 
@@ -272,13 +276,12 @@ def neighbour_ends(run: Run, neighbours: list[Solver], calls: list[int], item: T
 def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,
                 outputs: list[Tensor]) -> Tensor:
     x = run.problem.starts[item]
-    plans = [denoised_steps(s) for s in solvers]
-    told = [s.sigmas[:-1] if s.model_sigmas is None else s.model_sigmas for s in solvers]
-    ratio, rows, sigmas = (torch.stack(t).to(x.dtype).to(x.device) for t in (
-        [p[0] for p in plans], [p[1] for p in plans], told))
+    ratio, rows, means, sigmas = (torch.stack(t).to(x.dtype).to(x.device) for t in zip(
+        *(_steps_of(s) for s in solvers), strict=True))
     shape = (-1,) + (1,) * (x.ndim - 1)
     x = x.expand(len(solvers), *x.shape[1:])
     own: list[Tensor] = []
+    own_means: list[Tensor] = []
     for n in range(len(outputs)):
         active = sum(call <= n for call in calls)
         own.append(outputs[n])
@@ -286,7 +289,19 @@ def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,
             fresh = run.call(x[:active], sigmas[:active, n], item.expand(active))
             rest = outputs[n].expand(len(x) - active, *x.shape[1:])
             own[n] = torch.cat([fresh, rest])
+        own_means.append(channel_means(own[n]))
         x = ratio[:, n].reshape(shape) * x
         for j in range(n + 1):
             x = x + rows[:, n, j].reshape(shape) * own[j]
+        x = x + sum(means[:, n, j].reshape(shape) * own_means[j] for j in range(n + 1))
     return x
+
+
+def _steps_of(solver: Solver) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Factors (N,), rows (N, N), what means get beside (N, N), noise levels told (N,)."""
+    ratio, rows = denoised_steps(solver)
+    means = torch.zeros_like(rows)
+    if solver.of_means is not None:
+        means = denoised_steps(solver.of_means)[1] - rows
+    told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
+    return ratio, rows, means, told
