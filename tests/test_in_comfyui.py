@@ -173,6 +173,22 @@ def test_a_step_without_a_model_call_is_one_anywhere(world: World, models: dict,
     assert torch.isfinite(part).all()
 
 
+def test_means_keep_their_own_rows_in_every_sampler(world: World, models: dict) -> None:
+    tableaus, apply = (world.module(f"{name}") for name in ("solver_search.tableaus",
+                                                            "nodes.comfy_bridge.apply"))
+    sigmas = torch.tensor([1, 0.8, 0.6, 0.4, 0.2, 0.05, 0]).double()
+    rest, means = (tableaus.TABLEAUS[name](sigmas, flow=True) for name in ("ab2", "euler"))
+    presets = world.module("presets.preset")
+    ends = [ksampler(world, apply.use_preset(models[FLOW], preset_of(s, presets)), FLOW)
+            for s in (rest, means, rest.with_means(means))]
+    both = preset_of(rest.with_means(means), presets)
+    through = custom(models[FLOW], apply.as_sampler(both), apply.as_sigmas(both.solver))
+    assert torch.equal(ends[2], through)
+    assert all(not torch.allclose(ends[2], other, atol=1e-3) for other in ends[:2])
+    part = ksampler(world, apply.use_preset(models[FLOW], both), FLOW, denoise=0.5)
+    assert torch.isfinite(part).all()
+
+
 def test_euler_as_a_table_is_comfyuis_euler(world: World, models: dict) -> None:
     import comfy.samplers
 
