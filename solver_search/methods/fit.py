@@ -96,9 +96,10 @@ def fit(run: Run, settings: FitSettings) -> None:
     names = [c.schedule for c in screened[: 1 + 2 * settings.starts]]
     run.offer(*_best_handcrafted(run, names[:2], few))
     kinds = (False, True) if settings.free else (False,)
-    candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts]
+    candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts + 1]
     if settings.means and problem.starts[0, 0].numel() > 1:
         candidates = [_with_means(run, teacher, c, more) for c in candidates]
+    candidates = sorted(candidates, key=lambda c: c.loss)[: settings.starts]
     for candidate in candidates:
         run.offer(candidate.solver, f"rows fitted on {candidate.label}")
     _refine(run, candidates, settings)
