@@ -35,7 +35,7 @@ def solver_picture(solver: Solver, curve: Sequence[tuple[int, float]] = ()) -> I
     """Sigmas, the coefficient matrix and, of a search, the error curve, side by side."""
     panels = [_sigma_panel(solver), _matrix_panel(solver, "Weight of each model output per step")]
     if solver.of_means is not None:
-        panels.append(_matrix_panel(solver.of_means, "The same for each channel's mean"))
+        panels.append(_matrix_panel(solver.of_means, "The same for tone (channel means)"))
     if len(curve) > 1:
         panels.append(_curve_panel(curve))
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL), PAPER)

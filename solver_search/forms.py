@@ -111,13 +111,20 @@ def denoised_steps(solver: Solver) -> tuple[Tensor, Tensor]:
     return ratio, _snap(outputs - kept, outputs.abs() + kept.abs())
 
 
+def mean_rows(solver: Solver) -> Tensor | None:
+    """(N, N) what each channel's mean gets beside its rows in denoised_steps; None: nothing."""
+    if solver.of_means is None:
+        return None
+    return denoised_steps(solver.of_means)[1] - denoised_steps(solver)[1]
+
+
 def cheapest_plan(solver: Solver) -> Plan:
     """The step form that keeps the fewest outputs in memory.
 
     What means or a designer add to a state must not enter later directions: denoised form.
     """
     ratio, rows = denoised_steps(solver)
-    means = None if solver.of_means is None else denoised_steps(solver.of_means)[1] - rows
+    means = mean_rows(solver)
     plan = Plan(ratio, rows, direction=False, means=means)
     if not solver.consistent or means is not None or solver.designer_in is not None:
         return plan

@@ -187,6 +187,9 @@ def test_means_keep_their_own_rows_in_every_sampler(world: World, models: dict) 
     assert all(not torch.allclose(ends[2], other, atol=1e-3) for other in ends[:2])
     part = ksampler(world, apply.use_preset(models[FLOW], both), FLOW, denoise=0.5)
     assert torch.isfinite(part).all()
+    pictures = world.module("nodes.pictures")  # the plot has a panel more
+    wide, narrow = (pictures.solver_picture(s) for s in (both.solver, rest))
+    assert wide.width == narrow.width + pictures.PANEL
 
 
 def test_euler_as_a_table_is_comfyuis_euler(world: World, models: dict) -> None:

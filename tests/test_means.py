@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from solver_search.clocks import arcsinh_clock, flow_clock
-from solver_search.forms import alpha, reach
+from solver_search.forms import alpha
 from solver_search.methods.fit import fit
 from solver_search.methods.rows import fit_rows
 from solver_search.metrics import relative_errors
@@ -19,6 +19,7 @@ from solver_search.search import Event, Problem, Run, search
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS
 
+from .pack import load, preset_of
 from .problems import Counted, Mixture, mixture
 from .searches import SHORT_FIT, TOP, problem, with_places
 
@@ -50,17 +51,18 @@ def test_the_loop_is_the_formula_for_the_rest_and_for_the_means(flow: bool,
                                                                shape: tuple[int, ...]) -> None:
     """FORMAT.md: closed form from the start, with a table for each of the two parts."""
     solver, x = apart(flow), start(flow, *shape)
-    sigmas, outputs = solver.sigmas, []
-    end = sample(mixture(flow=flow).denoise, solver, x,
-                 lambda row, state, denoised: outputs.append(denoised))
-    total = reach(sigmas, flow=flow)
-    assert total[-1] == alpha(sigmas[-1:], flow=flow) - sigmas[-1] / sigmas[0] * alpha(
-        sigmas[:1], flow=flow)
-    expected = sigmas[-1] / sigmas[0] * x
-    for d, rest, mean in zip(outputs, solver.weights[-1], solver.mean_weights[-1], strict=True):
-        m = channel_means(d)
-        expected = expected + total[-1] * (rest * (d - m) + mean * m)
-    torch.testing.assert_close(end, expected, rtol=ROUNDING, atol=ROUNDING)
+    sigmas, outputs, states = solver.sigmas, [], []
+    sample(mixture(flow=flow).denoise, solver, x,
+           lambda row, state, denoised: outputs.append(denoised), states=states)
+    shares = alpha(sigmas, flow=flow)
+    for n, found in enumerate(states[1:]):
+        ratio = sigmas[n + 1] / sigmas[0]
+        expected = ratio * x
+        for j, d in enumerate(outputs[:n + 1]):
+            m = channel_means(d)
+            both = solver.weights[n, j] * (d - m) + solver.mean_weights[n, j] * m
+            expected = expected + (shares[n + 1] - ratio * shares[0]) * both
+        torch.testing.assert_close(found, expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_equal_tables_are_the_plain_solver(flow: bool) -> None:
@@ -153,3 +155,13 @@ def test_a_state_of_one_place_has_no_means_apart(flow: bool) -> None:
     known = problem(flow)
     found = search(lambda r: fit(r, SHORT_FIT), Run(replace(known, starts=known.starts[:, :1])))
     assert found.best.mean_weights is None
+
+
+def test_a_preset_keeps_both_tables_bit_for_bit() -> None:
+    file = load("presets.file")
+    both, plain = (preset_of(s, load("presets.preset"))
+                   for s in (apart(True), replace(apart(True), mean_weights=None)))
+    again = file.parse(file.dump(both))
+    assert again.id == both.id != plain.id
+    assert torch.equal(again.solver.mean_weights, both.solver.mean_weights)
+    assert b"mean_weights" not in file.dump(plain)

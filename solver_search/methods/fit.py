@@ -3,7 +3,7 @@ r"""Fit: the default. No gradient through the network, so it works with every mo
 1. Cache accurate teacher trajectories of a few starts.
 2. For each ordinary schedule, fit rows by ridge least squares on the student's own trajectory
    (rows.py), first consistent rows on few starts, then consistent and free ones of the better
-   schedules on more; each channel's mean gets rows of its own where that helps (at CFG above 1).
+   schedules on more; each channel's mean gets rows of its own where that helps (mostly with CFG).
 3. Refine the best by Levenberg-Marquardt on the end point (refine.py): sigmas, rows, those of
    the means, row sums and the sigma told to the model. Several starts run a heat first; the
    best goes on.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..forms import denoised_steps
+from ..forms import denoised_steps, mean_rows
 from ..parameters import Parameters, Space, to_solver
 from ..sample import channel_means, sample
 from ..search import Run
@@ -300,8 +300,6 @@ def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,
 def _steps_of(solver: Solver) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Factors (N,), rows (N, N), what means get beside (N, N), noise levels told (N,)."""
     ratio, rows = denoised_steps(solver)
-    means = torch.zeros_like(rows)
-    if solver.of_means is not None:
-        means = denoised_steps(solver.of_means)[1] - rows
+    means = mean_rows(solver)
     told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
-    return ratio, rows, means, told
+    return ratio, rows, torch.zeros_like(rows) if means is None else means, told
