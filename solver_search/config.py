@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from .methods.coordinates import linearisation_calls
 from .methods.dlms import DlmsSettings, dlms
 from .methods.dss import DssSettings, beyond_paper, dss
 from .methods.fit import FitSettings, fit
 from .methods.gits import GitsSettings, gits
-from .methods.refine import linearisation_calls
 from .methods.s4s import S4SSettings, s4s
 from .search import Budget, Run
 

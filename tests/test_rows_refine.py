@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from solver_search.forms import denoised_steps
+from solver_search.methods import coordinates
 from solver_search.methods import refine as fitting
 from solver_search.methods.rows import fit_rows
 from solver_search.metrics import relative_errors
@@ -93,23 +94,23 @@ def test_the_linearisation_equals_differences_of_whole_runs(flow: bool, free: bo
     known = TABLEAUS["dpmpp_2m"](run.problem.schedules["late"], flow=flow)
     means = TABLEAUS["ab3"](run.problem.schedules["late"], flow=flow)
     raw = from_solver(known.with_means(means), space, free=free, scaled=True)
-    along = fitting.coordinates(raw, fitting._progress(raw), 1e-3)
+    along = coordinates.coordinates(raw, 1e-3)
     # progress, scales, rows, those of the means, and start
     assert len(along) == 3 + 4 + (10 + 10 + 3 if free else 6 + 6)
     calls = run.model_calls
     found = fitting._linearised(run, raw, space, along, run.fitted)
     if free:
-        assert run.model_calls - calls == 7 * fitting.linearisation_calls(4, means=True)
+        assert run.model_calls - calls == 7 * coordinates.linearisation_calls(4, means=True)
     hessian, slope = brute_force(run, raw, space, along)
     size = float(hessian.abs().max())
     # States agree to 1e-14; differences over a step of 2e-4 (progress) keep 1e-9 of it.
     assert torch.allclose(found.hessian, hessian, atol=1e-8 * size)
     assert torch.allclose(found.slope, slope, atol=1e-8 * float(slope.abs().max()))
-    assert torch.equal(found.centre, fitting._values(raw, along))
+    assert torch.equal(found.centre, coordinates.values(raw, along))
 
 
 def brute_force(run: Run, raw: object, space: Space,
-                along: list[fitting.Coordinate]) -> tuple[Tensor, Tensor]:
+                along: list[coordinates.Coordinate]) -> tuple[Tensor, Tensor]:
     """Weighted normal equations from one whole run per coordinate."""
     base = run.ends(to_solver(raw, space), run.fitted)
     target = run.reference_of(run.fitted)
@@ -119,7 +120,8 @@ def brute_force(run: Run, raw: object, space: Space,
     for k, coordinate in enumerate(along):
         change = torch.zeros(len(along), dtype=torch.float64)
         change[k] = coordinate.step
-        there = run.ends(to_solver(fitting.moved(raw, space, along, change), space), run.fitted)
+        tried = to_solver(coordinates.moved(raw, space, along, change), space)
+        there = run.ends(tried, run.fitted)
         columns.append((there.flatten(1) - base) / size / coordinate.step)
     jacobian, residual = torch.stack(columns), (base - target) / size
     weight = 1 / (residual.square().sum(1) + fitting.ROBUST_ERROR ** 2).sqrt()
@@ -132,12 +134,12 @@ def test_a_linearised_coordinate_moves_what_it_names() -> None:
     space = Space(run.problem.clock, False)
     known = TABLEAUS["ab2"](run.problem.schedules["even"], flow=False)
     raw = from_solver(known.with_means(known), space, free=True, scaled=True)
-    along = fitting.coordinates(raw, fitting._progress(raw), 1e-3)
+    along = coordinates.coordinates(raw, 1e-3)
     before = to_solver(raw, space)
     for k, coordinate in enumerate(along):
         change = torch.zeros(len(along), dtype=torch.float64)
         change[k] = coordinate.limit
-        after = to_solver(fitting.moved(raw, space, along, change), space)
+        after = to_solver(coordinates.moved(raw, space, along, change), space)
         moved = (after.sigmas - before.sigmas).abs() > 1e-9
         expected = [coordinate.index[0]] if coordinate.kind == "progress" else []
         assert moved.nonzero().flatten().tolist() == expected

@@ -13,6 +13,7 @@ from solver_search.clocks import arcsinh_clock, flow_clock, time_clock
 from solver_search.forms import from_weights
 from solver_search.gradient import recomputed
 from solver_search.losses import dss_loss, endpoint_huber, trajectory_mse
+from solver_search.methods import coordinates
 from solver_search.methods import refine as fitting
 from solver_search.methods.dss import DssSettings, Lion, _row_mask, beyond_paper, dss
 from solver_search.methods.fit import FitSettings, fit
@@ -289,9 +290,9 @@ def test_shared_prefixes_give_the_same_ends_as_whole_runs(flow: bool, free: bool
     run, space = Run(chosen), Space(chosen.clock, flow)
     sigmas = next(iter(chosen.schedules.values()))
     raw = from_solver(TABLEAUS["dpmpp_2m"](sigmas, flow=flow), space, free=free, scaled=True)
-    along = fitting.coordinates(raw, fitting._progress(raw), 1e-2)
+    along = coordinates.coordinates(raw, 1e-2)
     changes = torch.diag(torch.tensor([c.step for c in along], dtype=torch.float64))
-    solvers = [to_solver(fitting.moved(raw, space, along, c), space) for c in changes]
+    solvers = [to_solver(coordinates.moved(raw, space, along, c), space) for c in changes]
     outputs, base = fitting.base_run(run, to_solver(raw, space), run.fitted)
     for s in range(3):
         ends = fitting.neighbour_ends(run, solvers, [c.call for c in along], run.fitted[s:s + 1],

@@ -22,7 +22,8 @@ from ..search import Run
 from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory, accurate_teacher
-from .refine import Refinement, linearisation_calls, robust
+from .coordinates import linearisation_calls
+from .refine import Refinement, robust
 from .rows import fit_rows
 
 ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes

@@ -4,8 +4,7 @@ Sigmas, rows, row sums, the rows of each channel's mean and the sigma told to th
 together. A parameter re-runs only the calls behind it. Starts are split into parts; each part
 keeps the quadratic model of its loss at the point where it was last linearised, a step minimises
 the sum of all, and one part is linearised anew per iteration (sum of functions, Sohl-Dickstein et
-al. 2014, arXiv 1311.2115).
-A step must lower the loss of all starts.
+al. 2014, arXiv 1311.2115). A step must lower the loss of all starts.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ..parameters import Parameters, Space, to_solver
 from ..sample import channel_means, sample
 from ..search import Run
 from ..solver import Solver, SolverError
+from .coordinates import Coordinate, coordinates, moved, values
 from .rows import precise
 
 ROBUST_ERROR = 0.02  # relative error below which a start no longer gains weight
@@ -30,25 +30,6 @@ LEAST_DAMPING = 1e-3
 VAIN = 5  # iterations without a better solver on held-out starts that end a refinement
 FIRST_DAMPING = 1e-2
 TRIES = 4
-
-
-@dataclass(frozen=True)
-class Coordinate:
-    """One number a refinement may change.
-
-    Args:
-        kind: progress, row, mean, start or scale.
-        index: which one.
-        call: first model call whose input it changes.
-        limit: most it may move in one step.
-        step: finite-difference step.
-    """
-
-    kind: str
-    index: tuple[int, ...]
-    call: int
-    limit: float
-    step: float
 
 
 @dataclass(frozen=True)
@@ -108,9 +89,9 @@ class Refinement:
     def _iteration(self) -> None:
         parts = self.run.fitted.split(self.part)
         k = (len(self.losses) - 1) % len(parts)
-        along = coordinates(self.raw, _progress(self.raw), self.difference)
+        along = coordinates(self.raw, self.difference)
         self.models[k] = _linearised(self.run, self.raw, self.space, along, parts[k])
-        hessian, slope = _total(self.models, _values(self.raw, along))
+        hessian, slope = _total(self.models, values(self.raw, along))
         self._first_better(along, _steps(hessian, slope, along, self.damping, self.losses[-1]))
 
     def _first_better(self, along: list[Coordinate],
@@ -130,65 +111,9 @@ class Refinement:
         self.losses.append(self.losses[-1])
 
 
-def coordinates(raw: Parameters, progress: Tensor, difference: float) -> list[Coordinate]:
-    """All free numbers of a solver, in the order of the calls they first touch."""
-    count, free = len(raw.steps), raw.start is not None
-    gaps = progress.diff()
-    found = []
-    for k in range(1, count):
-        gap = float(min(gaps[k - 1], gaps[k]))
-        found.append(Coordinate("progress", (k,), k, 0.4 * gap, 5 * difference * gap))
-    for n in range(count):
-        last = n + 1 if free else n
-        found += [Coordinate("row", (n, j), n + 1, 1.0, difference) for j in range(last)]
-        if raw.means is not None:
-            found += [Coordinate("mean", (n, j), n + 1, 1.0, difference) for j in range(last)]
-        if free and n + 1 < count:
-            found.append(Coordinate("start", (n,), n + 1, 0.2, difference))
-        if raw.scales is not None:
-            found.append(Coordinate("scale", (n,), n, 0.4, difference))
-    return sorted(found, key=lambda c: c.call)
-
-
-def linearisation_calls(steps: int, *, means: bool = False) -> int:
-    """Model calls that linearising one start costs with all numbers free: its own run, noise
-    levels, those told to the model, rows and their sums, and the rows of the means."""
-    rows = sum((n + 1) * (steps - 1 - n) for n in range(steps))
-    sums = steps * (steps - 1) // 2
-    return steps + steps ** 2 + sums + (2 if means else 1) * rows
-
-
-def moved(raw: Parameters, space: Space, along: list[Coordinate], change: Tensor) -> Parameters:
-    """Raw numbers after adding `change` to the given coordinates (progress: not its logits)."""
-    progress = space.clock.progress(space.clock.sigma(_progress(raw)))
-    tensors = {"row": raw.rows.clone(), "start": _copy(raw.start), "scale": _copy(raw.scales),
-               "mean": _copy(raw.means), "progress": progress}
-    for coordinate, delta in zip(along, change.tolist(), strict=True):
-        tensors[coordinate.kind][coordinate.index] += delta
-    steps = tensors["progress"].diff().clamp_min(1e-9).log()
-    return Parameters(steps, tensors["row"], tensors["start"], tensors["scale"], tensors["mean"])
-
-
 def robust(errors: Tensor) -> Tensor:
     """Mean of a Huber-like loss whose gradient weights starts by 1 / sqrt(e^2 + delta^2)."""
     return (errors.square() + ROBUST_ERROR ** 2).sqrt().mean() - ROBUST_ERROR
-
-
-def _progress(raw: Parameters) -> Tensor:
-    gaps = raw.steps.softmax(0)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), gaps.cumsum(0)[:-1],
-                      torch.ones(1, dtype=torch.float64)])
-
-
-def _copy(values: Tensor | None) -> Tensor | None:
-    return None if values is None else values.clone()
-
-
-def _values(raw: Parameters, along: list[Coordinate]) -> Tensor:
-    """(P,) the coordinates' present values."""
-    tensors = {"row": raw.rows, "start": raw.start, "scale": raw.scales, "mean": raw.means,
-               "progress": _progress(raw)}
-    return torch.stack([tensors[c.kind][c.index] for c in along])
 
 
 def _total(models: dict[int, Quadratic], here: Tensor) -> tuple[Tensor, Tensor]:
@@ -247,7 +172,7 @@ def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate]
             hessian += weight * (jacobian @ jacobian.T).double()
             slope += weight * (jacobian @ residual).double()
     count = len(run.fitted)
-    return Quadratic(hessian / count, slope / count, _values(raw, along))
+    return Quadratic(hessian / count, slope / count, values(raw, along))
 
 
 def base_run(run: Run, solver: Solver, items: Tensor) -> tuple[list[Tensor], Tensor]:
