@@ -78,16 +78,20 @@ class Bench:
         try:
             found = self.cell.search(calls, method, effort)
         except RuntimeError as error:
-            log.warning("%s cfg %g, %d calls: %s", self.cell.name, self.cell.guidance, calls,
-                        error)
-            return []
+            return self._no_row(calls, str(error))
         name, solver = NAMES.get(method, method), found.preset.solver
+        if found.preset.info.method != method:
+            return self._no_row(calls, f"{method}:{effort} went on as {found.preset.info.method}")
 
         def rows(trial: Any) -> list[Row]:  # noqa: ANN401
             measured, span = with_span(trial, solver, found.label)
             return [{**self.row(trial, measured, name, effort, found.facts), "error_span": span}]
 
         return self.cell.measure(rows)
+
+    def _no_row(self, calls: int, reason: str) -> list[Row]:
+        log.warning("%s cfg %g, %d calls: %s", self.cell.name, self.cell.guidance, calls, reason)
+        return []
 
     def opponents(self, trial: Any, calls: int, plan: Plan) -> list[Row]:  # noqa: ANN401
         """Best built-in setting, best per shipped step list, and the published solvers."""

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from solver_search.methods import dss as learning
+from solver_search.methods.descent import spot_check
 from solver_search.methods.dss import DssSettings, beyond_paper
-from solver_search.parameters import to_solver, uniform_parameters
+from solver_search.parameters import Parameters, Space, to_solver, uniform_parameters
 from solver_search.search import Run, SearchError, search
+from solver_search.solver import Solver
 from solver_search.teacher import accurate_teacher
 
 from .searches import METHODS_SHORT, SHORT_DSS, each_own, problem
@@ -88,6 +90,25 @@ def test_a_right_gradient_passes_the_spot_check(flow: bool, name: str, dtype: to
     run = search(METHODS_SHORT[name], Run(replace(chosen, starts=chosen.starts.to(dtype))))
     assert run.ended_by == "finished"
     assert run.best.weights.dtype == torch.float64
+
+
+def test_the_spot_check_goes_uphill() -> None:
+    """Nearly across the gradient a rounded loss has only noise: right gradients were refused."""
+    raw = uniform_parameters(4)
+    drawn = torch.Generator().manual_seed(1)
+    for t in raw.tensors():
+        torch.randn(t.shape, generator=drawn, dtype=t.dtype)  # the shifts beside `raw`
+    slopes = []
+    for t in raw.tensors():
+        across = torch.randn(t.shape, generator=drawn, dtype=t.dtype)
+        slope = torch.randn(t.shape, generator=torch.Generator().manual_seed(7), dtype=t.dtype)
+        slopes.append(slope - 0.99 * across * (slope * across).sum() / across.square().sum())
+
+    def rounded(raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
+        ups = [(slope * t).sum() for slope, t in zip(slopes, raw.tensors(), strict=True)]
+        return torch.stack(ups).sum().float() + 10_000
+
+    spot_check(rounded, raw, torch.arange(1), to_solver(raw, Space(problem().clock, flow=True)))
 
 
 def test_the_defaults_are_the_published_search() -> None:

@@ -68,15 +68,16 @@ def relative_square(end: Tensor, target: Tensor) -> Tensor:
 
 
 def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:
-    """Compare the gradient with central differences, one random direction per raw tensor.
+    """Compare the gradient with central differences, one random uphill direction per raw tensor.
 
-    Some networks drop part of a gradient without an error (in-place edits, fused kernels).
+    Some networks drop part of a gradient without an error (in-place edits, fused kernels). Uphill,
+    since across the gradient there is only noise to compare. Targets stay where they are, as in
+    the search, where no gradient flows through them. It is done a little beside `raw`: searches
+    begin at a discrete model's own times, where its time as a function of sigma has a kink and
+    central differences say the mean of both sides.
+
     Raises:
         GradientError: if they differ or there is no gradient.
-
-    Targets stay where they are, as in the search, where no gradient flows through them. It is
-    done a little beside `raw`: searches begin at a discrete model's own times, where its time as
-    a function of sigma has a kink and central differences say the mean of both sides.
     """
     generator = torch.Generator().manual_seed(1)
     tensors = [(t.detach() + BESIDE * torch.randn(t.shape, generator=generator, dtype=t.dtype))
@@ -84,7 +85,8 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
     gradients = _gradients(loss_of, raw, tensors, items, met)
     for i, gradient in enumerate(gradients):
         along = [torch.zeros_like(t) for t in tensors]
-        along[i] = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)
+        sizes = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype).abs()
+        along[i] = torch.where(gradient < 0, -sizes, sizes)
         slope = float((gradient * along[i]).sum())
         measured = []
         for step in SPOT_CHECK_STEPS:
