@@ -3,7 +3,7 @@
     python run.py demo        search a solver, compare it, write the results to output/
     python run.py test        all tests and the linter
     python run.py serve       start ComfyUI with this extension and leave it running
-    python run.py bench       the benchmarks (hours; --small: minutes)
+    python run.py bench       the benchmarks (two hours; --small: minutes; --all: a night)
     python run.py matrix      what works with what, tried; writes docs/compatibility.md
     python run.py train-demo  train the demo models anew
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-GOAL_CALLS, GOAL_CFG = (5, 6, 8, 10), (1.0, 3.0, 4.0)
+BUDGETS = ("quick", "standard", "thorough")
+FIRST = ("handcrafted", "default")
 
 
 def key(row: Row) -> tuple:
@@ -25,7 +26,8 @@ def cell(row: Row) -> tuple[str, float, int]:
 def write_table(results: Path) -> None:
     """Write quality.md beside quality.json."""
     rows = json.loads((results / "quality.json").read_text())["rows"]
-    text = f"# Quality\n\n{summary(rows)}\n## Every row\n\n{table(rows)}"
+    text = (f"# Quality\n\n{summary(rows)}\n## Search methods side by side\n\n{side_by_side(rows)}"
+            f"\n## Every row\n\n{table(rows)}")
     (results / "quality.md").write_text(text)
 
 
@@ -47,6 +49,48 @@ def summary(rows: list[Row]) -> str:
         lines.append(f"| {model} | {cfg:g} | {budget} | {each} | {_mean(ratios):.2f} | "
                      f"{max(ratios):.2f} | {_frechet(members, best)} |")
     return "\n".join(lines) + "\n"
+
+
+def side_by_side(rows: list[Row]) -> str:
+    """Errors of all search methods on the same model, by number of model calls."""
+    columns = sorted({r["nfe"] for r in rows})
+    lines = ["Mean relative error by number of calls, where others than the default were tried. "
+             "The calls of a search are forward passes; a backward pass, as long as two of them, "
+             "is not counted.", "",
+             "| model | CFG | method | budget | calls of the search | " +
+             " | ".join(map(str, columns)) + " |", "|" + "---|" * (5 + len(columns))]
+    groups = _by_method(rows)
+    compared = {key[:2] for key in groups if key[2] not in FIRST}
+    for key in sorted(groups, key=_in_order):
+        if key[:2] in compared:
+            model, cfg, method, budget = key
+            found = groups[key]
+            errors = [f"{found[n]['error_mean']:.4f}" if n in found else "" for n in columns]
+            lines.append(f"| {model} | {cfg:g} | {method} | {budget} | {_spent(found)} | " +
+                         " | ".join(errors) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_method(rows: list[Row]) -> dict[tuple, dict[int, Row]]:
+    """Rows of searches and built-in settings by model, CFG, method and budget, then calls."""
+    groups: dict[tuple, dict[int, Row]] = {}
+    for r in rows:
+        budget = "" if r["method"] == "handcrafted" else r["budget"]
+        if "transfer" not in r and budget in ("", *BUDGETS):
+            groups.setdefault((*cell(r)[:2], r["method"], budget), {})[r["nfe"]] = r
+    return groups
+
+
+def _in_order(group: tuple[str, float, str, str]) -> tuple:
+    model, cfg, method, budget = group
+    place = FIRST.index(method) if method in FIRST else len(FIRST)
+    return model, cfg, place, method, ("", *BUDGETS).index(budget)
+
+
+def _spent(found: dict[int, Row]) -> str:
+    counts = [r["model_calls"] for r in found.values() if r.get("model_calls")]
+    ends = sorted({min(counts), max(counts)}) if counts else []
+    return " to ".join(f"{n:,}" for n in ends)
 
 
 def _handcrafted(rows: list[Row]) -> dict[tuple, Row]:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from benchmarks import cost, plots, quality, report
-from benchmarks.__main__ import FEW, FULL, TRANSFER
 from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.live import DeviceShare, LiveTensors
 from benchmarks.loading import load_model, pack
 from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
 from benchmarks.quality import RESULTS, add_row, with_span
+from benchmarks.tasks import FEW, FULL, REST, TRANSFER
 
 FIELDS = {"model", "prediction", "guidance", "nfe", "method", "solver", "budget", "error_mean",
           "error_median", "error_ci", "frechet_reference", "frechet_data", "trajectories",
@@ -97,6 +97,18 @@ def test_summary_and_table_say_the_ratios() -> None:
     assert "| m | 1 | 6 | default | thorough |" in report.table(ROWS)
 
 
+def test_methods_stand_side_by_side_where_others_were_tried() -> None:
+    rows = [*ROWS, made_up(model="alone", method="default", budget="quick"),
+            made_up(method="default", budget="quick", transfer="searched at CFG 7"),
+            made_up(method="gits", budget="4 tried"),  # the built-in list, not the search
+            *(made_up(method="dss", budget="quick", nfe=n, model_calls=1000 * n)
+              for n in (12, 6))]
+    assert report.side_by_side(rows).splitlines()[4:] == [
+        "| m | 1 | handcrafted |  |  | 0.1000 | 0.0250 |",
+        "| m | 1 | default | thorough | 100 | 0.0500 |  |",
+        "| m | 1 | dss | quick | 6,000 to 12,000 | 0.1000 | 0.1000 |"]
+
+
 def test_a_row_replaces_the_older_one_of_its_kind(tmp_path: Path) -> None:
     for row in (*ROWS, made_up(error_mean=0.2), made_up(transfer="searched at CFG 7")):
         add_row(row, tmp_path)
@@ -120,7 +132,9 @@ def test_committed_results_have_every_field_and_the_table_is_theirs() -> None:
     for row in rows:
         assert FIELDS <= set(row) <= {*FIELDS, "transfer", "error_span"}
         assert row["error_mean"] > 0 and math.isfinite(row["error_mean"])
-    assert report.table(rows) in (RESULTS / "quality.md").read_text()
+    text = (RESULTS / "quality.md").read_text()
+    assert report.table(rows) in text
+    assert report.side_by_side(rows) in text
     known = {"handcrafted", "published", "ays", "gits", "optimal_steps", "default"}
     methods = set(pack("solver_search.config").METHODS)
     assert {r["method"] for r in rows} <= known | methods
@@ -164,7 +178,7 @@ def test_the_device_share_is_that_of_one_call() -> None:
 
 def test_every_task_of_the_full_run_is_one_cell_with_methods_that_exist() -> None:
     config = pack("solver_search.config")
-    for task in (*FULL, *TRANSFER, *FEW):
+    for task in (*FULL, *REST, *TRANSFER, *FEW):
         plan = quality._plan(task)
         assert len(plan.models) == len(plan.guidances) == len(plan.calls) == 1
         assert plan.methods or plan.transfer
