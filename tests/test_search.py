@@ -16,7 +16,7 @@ from solver_search.config import EFFORTS, METHODS, SearchConfig
 from solver_search.search import Budget, Event, Run, SearchError, search
 from solver_search.tableaus import TABLEAUS
 
-from .searches import METHODS_SHORT, finished, problem
+from .searches import METHODS_SHORT, finished, problem, with_places
 
 
 @pytest.mark.parametrize("name", METHODS_SHORT)
@@ -65,6 +65,22 @@ def test_a_budget_of_calls_is_never_passed(name: str) -> None:
     assert run.model_calls < whole
     assert run.best_error == min(error for _, error in run.curve)
     assert finished(name, budget=Budget(model_calls=whole)).ended_by == "finished"
+
+
+@pytest.mark.parametrize("steps", [10, 12])
+@pytest.mark.parametrize("flow", [True, False])
+def test_what_a_quick_search_fits_is_also_measured(flow: bool, steps: int) -> None:
+    """Thirty schedules of many steps once spent the budget before any fitted table was offered."""
+    quick = SearchConfig(steps, effort="quick")
+    few = problem(flow, steps=steps, fit_count=quick.sizes.fit, held_out=quick.sizes.held_out)
+    progress = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    known = {f"bent {k}": few.clock.sigma(progress ** (0.7 + k / 50)) for k in range(30)}
+    run = Run(replace(with_places(few), schedules=known), quick.budget)
+    events: list[Event] = []
+    run.on_event = events.append
+    search(lambda run: METHODS["fit"].run(run, quick), run)
+    assert any(e.phase.startswith("rows fitted on") and e.error is not None for e in events)
+    assert run.model_calls <= 1500
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def fit(run: Run, settings: FitSettings) -> None:
     names = [c.schedule for c in screened[: 1 + 2 * settings.starts]]
     run.offer(*_best_handcrafted(run, names[:2], few))
     kinds = (False, True) if settings.free else (False,)
+    more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
     candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts + 1]
     if settings.means and problem.starts[0, 0].numel() > 1:
         candidates = [_with_means(run, teacher, c, more) for c in candidates]
@@ -126,6 +127,12 @@ def _affordable(run: Run, wanted: int) -> int:
     """Starts to screen all schedules on, for at most a fifth of the budget."""
     each = len(run.problem.schedules) * run.problem.steps
     return max(1, int(min(wanted, run.budget.model_calls / 5 / each)))
+
+
+def _room(run: Run, fits: int) -> int:
+    """Starts per fit, so that what so many of them find can still be measured and offered."""
+    calls = run.budget.model_calls - run.model_calls - 2 * len(run.held_out) * run.problem.steps
+    return max(1, int(min(calls / (fits * run.problem.steps), len(run.fitted))))
 
 
 def _compared(run: Run, settings: FitSettings) -> int:
