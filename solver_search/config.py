@@ -197,6 +197,6 @@ METHODS = {
                                 "needs a full-precision model.", True, _dlms_designer, passes=6,
                                 teacher="dpmpp_2m, one step between", designer=True),
     "gits": MethodInfo("GITS: only looks for good step positions, for the samplers you know. "
-                       "The quickest, and the least gain.", False, _gits,
-                       teacher="deis, 60 calls"),
+                       "The quickest; often no better than the best ready-made schedule.", False,
+                       _gits, teacher="deis, 60 calls"),
 }
