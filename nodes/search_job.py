@@ -200,10 +200,11 @@ class Job:
         begun = time.perf_counter()
         problem.denoise(x, sigma, items)  # its answer in main memory: the device is done
         each = (time.perf_counter() - begun) / len(x)
-        calls, proof = self.config.expected_calls, self._proof_calls(session)
+        calls, proof = self.config.sizes.model_calls, self._proof_calls(session)
         needed = session.activation_bytes + 2 * x.nbytes
-        gradient = METHODS[self.config.method].gradient
-        return Estimate(calls, proof, each * (calls + proof), problem.batch, needed, gradient)
+        info = METHODS[self.config.method]
+        seconds = each * (calls * info.pace + proof)
+        return Estimate(calls, proof, seconds, problem.batch, needed, info.gradient)
 
     def _proof_calls(self, session: Session) -> int:
         steps, denoise = self.config.steps, self.config.denoise

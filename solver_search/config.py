@@ -20,12 +20,13 @@ class Effort:
 
     Args:
         fit, held_out: most starts searched on, and starts kept for choosing.
-        model_calls: most model calls, teacher and choosing included (fit methods).
+        model_calls: most model calls, teacher and choosing included; those that methods with a
+            gradient make again in a backward pass count, the backward pass itself does not.
         teacher_calls: calls of the accurate teacher per start.
         screened: starts on which every schedule is tried first.
         compared: starts on which the better schedules are compared.
         refined: fitted solvers that begin to be refined; the best goes on.
-        iterations: Levenberg-Marquardt steps; DSS takes forty times as many.
+        iterations: most Levenberg-Marquardt steps.
         evidence: unseen seeds on which the result is measured afterwards.
     """
 
@@ -45,12 +46,13 @@ class Effort:
         return self.fit + self.held_out
 
 
-BATCH = 8
 LEAST_FIT = 12
+ROUND_CALLS = 1_500  # of S4S-Alt's rounds of two phases: fewer teach it nothing
+DESCENTS = 2_000  # most learning steps of methods with a gradient; the budget ends them sooner
 EFFORTS = {
-    "quick": Effort(8, 4, 1_500, 24, 2, 8, 1, 3, 8),
-    "standard": Effort(12, 8, 6_000, 32, 4, 12, 1, 5, 16),
-    "thorough": Effort(96, 32, 40_000, 64, 8, 32, 2, 16, 32),
+    "quick": Effort(8, 4, 1_500, 24, 2, 8, 1, 12, 8),
+    "standard": Effort(12, 8, 6_000, 32, 4, 12, 1, 20, 16),
+    "thorough": Effort(96, 32, 40_000, 64, 8, 32, 2, 64, 32),
 }
 
 
@@ -62,7 +64,8 @@ class MethodInfo:
         sentence: what it is, in an artist's words.
         gradient: whether it differentiates through the model.
         run: searches, given the book-keeping and the request.
-        passes: what one learning step costs per picture and sampling step, in model calls.
+        pace: how long a model call of the search takes, backward passes included, in calls
+            without gradient (a backward pass takes about as long as two).
         designer: whether it reads features of the model's middle.
         teacher: what the solver learns from, {} standing for the effort's number of calls.
     """
@@ -70,7 +73,7 @@ class MethodInfo:
     sentence: str
     gradient: bool
     run: Callable[[Run, SearchConfig], None]
-    passes: int = 4
+    pace: float = 1.0
     teacher: str = "deis, {} calls"
     designer: bool = False
 
@@ -117,24 +120,8 @@ class SearchConfig:
         return replace(sizes, fit=min(sizes.fit, max(LEAST_FIT, sizes.model_calls // 2 // each)))
 
     @property
-    def descents(self) -> int:
-        """Learning steps of the methods that descend a gradient, BATCH pictures each."""
-        return 40 * self.sizes.iterations
-
-    @property
-    def expected_calls(self) -> int:
-        """About how many model calls' worth of time the search takes."""
-        info, sizes = METHODS[self.method], self.sizes
-        if not info.gradient:
-            return sizes.model_calls
-        learning = self.descents * BATCH * self.steps * info.passes
-        return sizes.searched * 100 + learning + 20 * sizes.held_out * self.steps
-
-    @property
     def budget(self) -> Budget:
-        """What the search may spend; methods with a gradient are bounded by their iterations."""
-        if METHODS[self.method].gradient:
-            return Budget()
+        """What the search may spend, whatever its method."""
         return Budget(model_calls=self.sizes.model_calls)
 
 
@@ -142,11 +129,12 @@ def _fit(run: Run, config: SearchConfig) -> None:
     sizes = config.sizes
     fit(run, FitSettings(teacher_calls=sizes.teacher_calls, starts=sizes.refined,
                          screened=sizes.screened, compared=sizes.compared,
-                         iterations=4 * sizes.iterations, difference=run.problem.difference))
+                         iterations=sizes.iterations, difference=run.problem.difference))
 
 
 def _dss(run: Run, config: SearchConfig) -> None:
-    dss(run, beyond_paper(_dss_settings(config)))
+    dss(run, replace(beyond_paper(_dss_settings(config)),
+                     teacher_calls=config.sizes.teacher_calls))
 
 
 def _dss_published(run: Run, config: SearchConfig) -> None:
@@ -154,23 +142,24 @@ def _dss_published(run: Run, config: SearchConfig) -> None:
 
 
 def _dss_settings(config: SearchConfig) -> DssSettings:
-    return replace(DssSettings(), iterations=config.descents, seed=config.seed)
+    return DssSettings(iterations=DESCENTS, seed=config.seed)
 
 
 def _s4s(run: Run, config: SearchConfig) -> None:
-    s4s(run, S4SSettings(iterations=config.descents, seed=config.seed))
+    s4s(run, S4SSettings(iterations=DESCENTS, seed=config.seed))
 
 
 def _s4s_alt(run: Run, config: SearchConfig) -> None:
-    s4s(run, S4SSettings(iterations=config.descents, seed=config.seed, alternations=4))
+    rounds = min(4, config.sizes.model_calls // ROUND_CALLS)
+    s4s(run, S4SSettings(iterations=DESCENTS, seed=config.seed, alternations=rounds))
 
 
 def _dlms(run: Run, config: SearchConfig) -> None:
-    dlms(run, DlmsSettings(iterations=config.descents, seed=config.seed))
+    dlms(run, DlmsSettings(iterations=DESCENTS, seed=config.seed))
 
 
 def _dlms_designer(run: Run, config: SearchConfig) -> None:
-    dlms(run, DlmsSettings(iterations=config.descents, seed=config.seed, designer=True))
+    dlms(run, DlmsSettings(iterations=DESCENTS, seed=config.seed, designer=True))
 
 
 def _gits(run: Run, config: SearchConfig) -> None:
@@ -182,19 +171,22 @@ METHODS = {
                       "training anything; works with every model, also quantised ones, and is "
                       "the best and the cheapest here.", False, _fit),
     "dss": MethodInfo("Differentiable Solver Search with a better teacher and steadier learning. "
-                      "Slower than fit; needs a full-precision model.", True, _dss),
+                      "Slower than fit; needs a full-precision model.", True, _dss, pace=2),
     "dss_published": MethodInfo("Differentiable Solver Search exactly as in its paper, for "
-                                "comparison.", True, _dss_published, teacher="euler, 100 calls"),
+                                "comparison.", True, _dss_published, pace=2,
+                                teacher="euler, 100 calls"),
     "s4s": MethodInfo("S4S: keeps a ready-made schedule and learns only how steps are mixed. "
-                      "Needs a full-precision model.", True, _s4s, teacher="deis, 20 calls"),
+                      "Needs a full-precision model.", True, _s4s, pace=2,
+                      teacher="deis, 20 calls"),
     "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
-                          "full-precision model.", True, _s4s_alt, teacher="deis, 20 calls"),
+                          "full-precision model.", True, _s4s_alt, pace=2,
+                          teacher="deis, 20 calls"),
     "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
-                       "Needs a full-precision model.", True, _dlms, passes=6,
+                       "Needs a full-precision model.", True, _dlms, pace=5 / 3,
                        teacher="dpmpp_2m, one step between"),
     "dlms_designer": MethodInfo("DLMS with its small network that bends each step for the "
                                 "picture at hand. Only for families whose middle ComfyUI shows; "
-                                "needs a full-precision model.", True, _dlms_designer, passes=6,
+                                "needs a full-precision model.", True, _dlms_designer, pace=5 / 3,
                                 teacher="dpmpp_2m, one step between", designer=True),
     "gits": MethodInfo("GITS: only looks for good step positions, for the samplers you know. "
                        "The quickest; often no better than the best ready-made schedule.", False,

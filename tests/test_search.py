@@ -61,10 +61,33 @@ def test_the_best_is_the_least_of_all_offers_on_held_out_starts(name: str, flow:
 def test_a_budget_of_calls_is_never_passed(name: str) -> None:
     whole = finished(name).model_calls
     run = finished(name, budget=Budget(model_calls=whole - 1))
-    assert run.ended_by == f"budget of {whole - 1} model calls is spent"
     assert run.model_calls < whole
     assert run.best_error == min(error for _, error in run.curve)
-    assert finished(name, budget=Budget(model_calls=whole)).ended_by == "finished"
+    # Descents plan with what there is, the others are stopped.
+    paced = name not in ("fit", "gits")
+    assert run.ended_by == ("finished" if paced else f"budget of {whole - 1} model calls is spent")
+    assert finished(name, budget=Budget(model_calls=whole + 100)).model_calls <= whole
+
+
+DESCENTS = [name for name, info in METHODS.items() if info.gradient and not info.designer]
+
+
+@pytest.mark.parametrize(("effort", "steps"), [("quick", 4), ("quick", 8), ("standard", 6)])
+@pytest.mark.parametrize("name", DESCENTS)
+def test_a_descent_spends_its_effort_and_measures_its_last_iterate(name: str, effort: str,
+                                                                    steps: int) -> None:
+    config = SearchConfig(steps, name, effort)
+    sizes = config.sizes
+    run = Run(problem(steps=steps, fit_count=sizes.fit, held_out=sizes.held_out), config.budget)
+    events: list[Event] = []
+    run.on_event = events.append
+    search(lambda run: METHODS[name].run(run, config), run)
+    assert run.ended_by == "finished"
+    assert 0.8 * sizes.model_calls < run.model_calls <= sizes.model_calls
+    last = [e for e in events if e.error is not None][-1]
+    done, _, planned = last.phase.rpartition(" ")[2].partition("/")
+    assert done == planned
+    assert len(run.curve) <= 23  # 20 offers and the starts, phases beside
 
 
 @pytest.mark.parametrize("steps", [10, 12])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,29 @@ SPOT_CHECK_STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 BESIDE = 3e-3  # of a raw number: about half a model time (160 per unit of ln sigma)
 SPOT_CHECK_TOLERANCE = 0.05  # the best step agrees to about 2 % in float32 (tiny random SD3)
 
+CHECKED = 2  # starts of a spot check
+OFFERS_SHARE = 0.2  # of the budget, for measuring iterates on held-out starts
+
+
+@dataclass(frozen=True)
+class DescentSettings:
+    """What every descent has.
+
+    Args:
+        iterations: most optimiser steps; a budget may end them sooner.
+        batch: starts per iteration.
+        seed: order of the starts.
+        offers: how often, at most, the iterate is measured on held-out starts.
+    """
+
+    iterations: int = 400
+    batch: int = 8
+    seed: int = 0
+    offers: int = 20
+
+
+Settings = TypeVar("Settings", bound=DescentSettings)
+
 
 class LossOf(Protocol):
     """Loss of raw numbers on given starts; targets at the sigmas of `met`, or of the solver."""
@@ -34,6 +58,30 @@ def batches(count: int, size: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.randperm(count, generator=generator).split(size)
+
+
+def within_budget(run: Run, settings: Settings, passes: int, phases: int = 1) -> Settings:
+    """The same settings with the iterations and offers that the rest of the budget pays for.
+
+    Args:
+        passes: model calls that an iteration makes per start and sampling step, those of
+            recomputed passes included (a backward pass itself is not counted).
+        phases: each ends with an offer of its own and needs one iteration.
+    """
+    left = run.budget.model_calls - run.model_calls
+    if math.isinf(left):
+        return settings
+    each = run.problem.fit / math.ceil(run.problem.fit / settings.batch)  # starts, on average
+    measured = len(run.held_out) * run.problem.steps
+    offers = max(1, min(settings.offers, int(OFFERS_SHARE * left / measured) - phases))
+    paid = (left - (offers + phases) * measured) / (each * run.problem.steps * passes)
+    return replace(settings, iterations=max(phases, min(settings.iterations, int(paid))),
+                   offers=offers)
+
+
+def due(settings: DescentSettings, iteration: int) -> bool:
+    """Whether the iterate is measured after this iteration; the last always is."""
+    return iteration % math.ceil(settings.iterations / settings.offers) == 0
 
 
 def cosine(rate: float, iteration: int, iterations: int) -> float:
@@ -76,9 +124,14 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
     begin at a discrete model's own times, where its time as a function of sigma has a kink and
     central differences say the mean of both sides.
 
+    Args:
+        items: a few of them are checked.
+        met: where targets are taken.
+
     Raises:
         GradientError: if they differ or there is no gradient.
     """
+    items = items[:CHECKED]
     generator = torch.Generator().manual_seed(1)
     tensors = [(t.detach() + BESIDE * torch.randn(t.shape, generator=generator, dtype=t.dtype))
                .requires_grad_() for t in raw.tensors()]

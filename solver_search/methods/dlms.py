@@ -35,22 +35,29 @@ from ..search import Run, SearchError
 from ..solver import Solver
 from ..tableaus import TABLEAUS
 from ..teacher import accurate_teacher
-from .descent import batches, check_finite, cosine, end_loss, spot_check
+from .descent import (
+    DescentSettings,
+    batches,
+    check_finite,
+    cosine,
+    due,
+    end_loss,
+    spot_check,
+    within_budget,
+)
 from .s4s import plms_start
 
 RAW = ("steps", "rows", "scales")
 Designer = tuple[Tensor, Tensor] | None
 
 @dataclass(frozen=True)
-class DlmsSettings:
+class DlmsSettings(DescentSettings):
     """As in the paper, but for what the module names.
 
     Args:
         order: p, most outputs that a step combines.
         schedule: a key of the problem's schedules to begin with; "" is uniform progress.
         between: M, teacher points between two of the student's sigmas.
-        iterations: optimiser steps.
-        batch: trajectories per iteration.
         rate: of Adam, falling by a cosine.
         average: exponential average of the iterates (0: the raw iterate).
         learn_steps, learn_scales, learn_rows: switches of the ablation.
@@ -60,15 +67,11 @@ class DlmsSettings:
         distance: of the end points in this space; None is the latent itself.
         designer: also learn the network that bends rows.
         teacher_calls: of the accurate ends against which held-out starts are measured.
-        seed: order of the trajectories.
-        offers: how often the iterate is measured on held-out starts.
     """
 
     order: int = 3
     schedule: str = ""
     between: int = 1
-    iterations: int = 200
-    batch: int = 8
     rate: float = 5e-3
     average: float = 0.9
     learn_steps: bool = True
@@ -79,8 +82,6 @@ class DlmsSettings:
     distance: Callable[[Tensor], Tensor] | None = None
     designer: bool = False
     teacher_calls: int = 32
-    seed: int = 0
-    offers: int = 12
 
 
 @dataclass
@@ -120,7 +121,7 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
     optimiser = torch.optim.Adam(list(learner.tensors.values()), settings.rate)
     order = batches(problem.fit, min(settings.batch, problem.batch), settings.seed)
     spot_check(end_loss(run, learner.space), learner.raw, next(order), learner.solver())
-    every = max(1, settings.iterations // settings.offers)
+    settings = within_budget(run, settings, settings.between + 2)  # teacher's calls, and its own
     for i in range(1, settings.iterations + 1):
         optimiser.param_groups[0]["lr"] = cosine(settings.rate, i - 1, settings.iterations)
         optimiser.zero_grad()
@@ -128,7 +129,7 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
         optimiser.step()
         for name, t in learner.tensors.items():
             averaged[name].lerp_(t.detach(), 1 - settings.average)
-        if i % every == 0 or i == settings.iterations:
+        if due(settings, i) or i == settings.iterations:
             run.offer(learner.solver(averaged), f"dlms {i}/{settings.iterations}")
 
 

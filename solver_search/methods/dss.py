@@ -21,19 +21,27 @@ from ..sample import sample
 from ..search import Run
 from ..solver import Solver
 from ..teacher import Trajectory, accurate_teacher, euler_table
-from .descent import LossOf, batches, check_finite, cosine, spot_check
+from .descent import (
+    DescentSettings,
+    LossOf,
+    batches,
+    check_finite,
+    cosine,
+    due,
+    spot_check,
+    within_budget,
+)
+
+PASSES = 2  # forward, and once more in the backward pass
 
 
 @dataclass(frozen=True)
-class DssSettings:
+class DssSettings(DescentSettings):
     """As published by default.
 
     Args:
-        iterations: optimiser steps.
-        batch: trajectories per iteration.
         learning_rate: of Lion, constant unless `decay`.
         teacher_calls: model calls of the Euler/DDIM teacher.
-        seed: order of the trajectories.
         accurate_teacher: third-order teacher on a dense grid instead of Euler.
         interpolate: teacher states interpolated at the student's sigmas, not rounded.
         floor: smallest gap in progress.
@@ -41,14 +49,10 @@ class DssSettings:
         average: exponential average of the iterates (0: the raw last iterate).
         learn_model_sigmas: also learn the sigma told to the model.
         cap_order: the last two rows use one earlier output when N <= 6, as in the released code.
-        offers: how often the iterate is measured on held-out starts.
     """
 
-    iterations: int = 400
-    batch: int = 8
     learning_rate: float = 0.01
     teacher_calls: int = 100
-    seed: int = 0
     accurate_teacher: bool = False
     interpolate: bool = False
     floor: float = 0.0
@@ -56,7 +60,6 @@ class DssSettings:
     average: float = 0.0
     learn_model_sigmas: bool = False
     cap_order: bool = True
-    offers: int = 20
 
 
 def beyond_paper(settings: DssSettings) -> DssSettings:
@@ -96,7 +99,7 @@ def dss(run: Run, settings: DssSettings) -> None:
     loss_of = _loss(run, teacher, space, mask, settings)
     order = batches(run.problem.fit, settings.batch, settings.seed)
     spot_check(loss_of, raw, next(order), to_solver(raw, space))
-    _descend(run, raw, space, loss_of, order, mask, settings)
+    _descend(run, raw, space, loss_of, order, mask, within_budget(run, settings, PASSES))
 
 
 def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: Iterator[Tensor],
@@ -104,7 +107,6 @@ def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: It
     tensors = [t.requires_grad_() for t in raw.tensors()]
     averaged = [t.detach().clone() for t in tensors]
     optimiser = Lion(tensors)
-    every = max(1, settings.iterations // settings.offers)
     for i in range(1, settings.iterations + 1):
         loss = loss_of(raw, next(order))
         check_finite(loss, i)
@@ -112,7 +114,7 @@ def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: It
         with torch.no_grad():
             for mean, t in zip(averaged, tensors, strict=True):
                 mean.lerp_(t, 1 - settings.average)
-        if i % every == 0 or i == settings.iterations:
+        if due(settings, i) or i == settings.iterations:
             solver = to_solver(_masked(raw.with_tensors(averaged), mask), space)
             run.offer(solver, f"dss {i}/{settings.iterations}")
 

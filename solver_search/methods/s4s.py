@@ -25,11 +25,22 @@ from ..search import Run, SearchError
 from ..solver import Solver
 from ..tableaus import ADAMS_BASHFORTH, TABLEAUS
 from ..teacher import accurate_teacher
-from .descent import batches, check_finite, cosine, relative_square, spot_check
+from .descent import (
+    DescentSettings,
+    batches,
+    check_finite,
+    cosine,
+    due,
+    relative_square,
+    spot_check,
+    within_budget,
+)
+
+PASSES = 2  # forward, and once more in the backward pass
 
 
 @dataclass(frozen=True)
-class S4SSettings:
+class S4SSettings(DescentSettings):
     """How S4S runs.
 
     Args:
@@ -38,15 +49,11 @@ class S4SSettings:
         table: where the coefficients begin: "" is Adams-Bashforth on denoised outputs (iPNDM),
             else a key of TABLEAUS whose steps combine at most K denoised outputs (dpmpp_2m).
         alternations: rounds of (coefficients, schedule); 0 is S4S, coefficients only.
-        iterations: optimiser steps in all.
-        batch: starts per iteration.
         rate, schedule_rate: of Adam, falling by a cosine in each phase.
         radius: of the ball in which a start may move, as a share of its own length; 0 is off.
         start_rate: of the projected gradient steps on the starts, as a share of the radius.
         teacher_calls: of the teacher (paper: about 20 calls of UniPC; here the same number of
             calls of a third-order multistep solver on a dense grid).
-        seed: order of the starts.
-        offers: how often the iterate is measured on held-out starts.
         learn_model_sigmas: with the schedule, also learn the sigma told to the model.
 
     Raises:
@@ -57,15 +64,11 @@ class S4SSettings:
     order: int = 3
     table: str = ""
     alternations: int = 0
-    iterations: int = 200
-    batch: int = 8
     rate: float = 5e-3
     schedule_rate: float = 1e-2
     radius: float = 0.01
     start_rate: float = 0.2
     teacher_calls: int = 20
-    seed: int = 0
-    offers: int = 12
     learn_model_sigmas: bool = True
 
     def __post_init__(self) -> None:
@@ -100,7 +103,8 @@ def s4s(run: Run, settings: S4SSettings) -> None:
     run.offer(descent.solver(), "s4s start")
     descent.check()
     phases = ("coefficients", "schedule") * settings.alternations or ("coefficients",)
-    ends = [settings.iterations * k // len(phases) for k in range(len(phases) + 1)]
+    descent.settings = within_budget(run, settings, PASSES, len(phases))
+    ends = [descent.settings.iterations * k // len(phases) for k in range(len(phases) + 1)]
     for name, (begin, end) in zip(phases, pairwise(ends), strict=True):
         descent.phase(name, end - begin)
 
@@ -154,12 +158,9 @@ class _Descent:
         return to_solver(self._windowed(self.raw), self.space)
 
     def check(self) -> None:
-        items = next(self.order)
-        still = torch.zeros_like(self.moves[items])
-
         def loss_of(raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
-            return self._loss(raw, items, still)
-        spot_check(loss_of, self.raw, items, self.solver())
+            return self._loss(raw, items, torch.zeros_like(self.moves[items]))
+        spot_check(loss_of, self.raw, next(self.order), self.solver())
 
     def phase(self, name: str, iterations: int) -> None:
         """Learn the coefficients or the schedule; the other stays."""
@@ -168,12 +169,11 @@ class _Descent:
         learned = {k: getattr(self.raw, k).clone().requires_grad_() for k in mine
                    if getattr(self.raw, k) is not None}
         optimiser = torch.optim.Adam(list(learned.values()), rate)
-        every = max(1, self.settings.iterations // self.settings.offers)
         for i in range(1, iterations + 1):
             optimiser.param_groups[0]["lr"] = cosine(rate, i - 1, iterations)
             self._step(optimiser, learned)
             self.raw = replace(self.raw, **{k: v.detach().clone() for k, v in learned.items()})
-            if self.done % every == 0 or i == iterations:
+            if due(self.settings, self.done) or i == iterations:
                 total = self.settings.iterations
                 self.run.offer(self.solver(), f"s4s {name} {self.done}/{total}")
 
