@@ -8,6 +8,7 @@ Into benchmarks/results/; about two hours on two cores.
     quality [...]     only some rows; see `python run.py bench quality --help`
     parts [...]       only image to image: denoise below 1
     transfer          only solvers away from where they were searched
+    ablations         only parts of the published methods left out
     cost | plots      only these
 """
 
@@ -19,7 +20,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from . import cost, parts, plots, quality, transfer
+from . import ablations, cost, parts, plots, quality, transfer
 from .cells import WORK
 from .loading import ROOT
 from .report import write_table
@@ -37,6 +38,8 @@ def main(arguments: list[str]) -> None:
             parts.main(rest)
         case ["transfer"]:
             transfer.main()
+        case ["ablations"]:
+            ablations.main()
         case ["cost"]:
             cost.main()
         case ["plots"]:
@@ -83,6 +86,7 @@ def _away() -> None:
     parts.main([])
     parts.main(["--models", "demo_eps", "--calls", "6", "--seeds", "64"])
     transfer.main()
+    ablations.main()
 
 
 def _side_by_side(tasks: list[Task], jobs: int) -> list[Task]:

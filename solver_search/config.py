@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .methods.coordinates import linearisation_calls
 from .methods.dlms import DlmsSettings, dlms
@@ -63,7 +64,8 @@ class MethodInfo:
     Args:
         sentence: what it is, in an artist's words.
         gradient: whether it differentiates through the model.
-        run: searches, given the book-keeping and the request.
+        search: the method, given the book-keeping and its settings.
+        settings: those that a request stands for.
         pace: how long a model call of the search takes, backward passes included, in calls
             without gradient (a backward pass takes about as long as two).
         designer: whether it reads features of the model's middle.
@@ -72,10 +74,15 @@ class MethodInfo:
 
     sentence: str
     gradient: bool
-    run: Callable[[Run, SearchConfig], None]
+    search: Callable[[Run, Any], None]
+    settings: Callable[[SearchConfig], Any]
     pace: float = 1.0
     teacher: str = "deis, {} calls"
     designer: bool = False
+
+    def run(self, run: Run, config: SearchConfig) -> None:
+        """Search as requested; offers solvers to `run`."""
+        self.search(run, self.settings(config))
 
 
 @dataclass(frozen=True)
@@ -125,70 +132,66 @@ class SearchConfig:
         return Budget(model_calls=self.sizes.model_calls)
 
 
-def _fit(run: Run, config: SearchConfig) -> None:
+def _fit(config: SearchConfig) -> FitSettings:
     sizes = config.sizes
-    fit(run, FitSettings(teacher_calls=sizes.teacher_calls, starts=sizes.refined,
-                         screened=sizes.screened, compared=sizes.compared,
-                         iterations=sizes.iterations, difference=run.problem.difference))
+    return FitSettings(teacher_calls=sizes.teacher_calls, starts=sizes.refined,
+                       screened=sizes.screened, compared=sizes.compared,
+                       iterations=sizes.iterations)
 
 
-def _dss(run: Run, config: SearchConfig) -> None:
-    dss(run, replace(beyond_paper(_dss_settings(config)),
-                     teacher_calls=config.sizes.teacher_calls))
-
-
-def _dss_published(run: Run, config: SearchConfig) -> None:
-    dss(run, _dss_settings(config))
-
-
-def _dss_settings(config: SearchConfig) -> DssSettings:
+def _dss_published(config: SearchConfig) -> DssSettings:
     return DssSettings(iterations=DESCENTS, seed=config.seed)
 
 
-def _s4s(run: Run, config: SearchConfig) -> None:
-    s4s(run, S4SSettings(iterations=DESCENTS, seed=config.seed))
+def _dss(config: SearchConfig) -> DssSettings:
+    return replace(beyond_paper(_dss_published(config)),
+                   teacher_calls=config.sizes.teacher_calls)
 
 
-def _s4s_alt(run: Run, config: SearchConfig) -> None:
+def _s4s(config: SearchConfig) -> S4SSettings:
+    return S4SSettings(iterations=DESCENTS, seed=config.seed)
+
+
+def _s4s_alt(config: SearchConfig) -> S4SSettings:
     rounds = min(4, config.sizes.model_calls // ROUND_CALLS)
-    s4s(run, S4SSettings(iterations=DESCENTS, seed=config.seed, alternations=rounds))
+    return replace(_s4s(config), alternations=rounds)
 
 
-def _dlms(run: Run, config: SearchConfig) -> None:
-    dlms(run, DlmsSettings(iterations=DESCENTS, seed=config.seed))
+def _dlms(config: SearchConfig) -> DlmsSettings:
+    return DlmsSettings(iterations=DESCENTS, seed=config.seed)
 
 
-def _dlms_designer(run: Run, config: SearchConfig) -> None:
-    dlms(run, DlmsSettings(iterations=DESCENTS, seed=config.seed, designer=True))
+def _dlms_designer(config: SearchConfig) -> DlmsSettings:
+    return replace(_dlms(config), designer=True)
 
 
-def _gits(run: Run, config: SearchConfig) -> None:
-    gits(run, GitsSettings())
+def _gits(config: SearchConfig) -> GitsSettings:
+    return GitsSettings()
 
 
 METHODS = {
     "fit": MethodInfo("The default. Fits step positions and weights to your model without "
                       "training anything; works with every model, also quantised ones, and is "
-                      "the best and the cheapest here.", False, _fit),
+                      "the best and the cheapest here.", False, fit, _fit),
     "dss": MethodInfo("Differentiable Solver Search with a better teacher and steadier learning. "
-                      "Slower than fit; needs a full-precision model.", True, _dss, pace=2),
+                      "Slower than fit; needs a full-precision model.", True, dss, _dss, pace=2),
     "dss_published": MethodInfo("Differentiable Solver Search exactly as in its paper, for "
-                                "comparison.", True, _dss_published, pace=2,
+                                "comparison.", True, dss, _dss_published, pace=2,
                                 teacher="euler, 100 calls"),
     "s4s": MethodInfo("S4S: keeps a ready-made schedule and learns only how steps are mixed. "
-                      "Needs a full-precision model.", True, _s4s, pace=2,
+                      "Needs a full-precision model.", True, s4s, _s4s, pace=2,
                       teacher="deis, 20 calls"),
     "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
-                          "full-precision model.", True, _s4s_alt, pace=2,
+                          "full-precision model.", True, s4s, _s4s_alt, pace=2,
                           teacher="deis, 20 calls"),
     "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
-                       "Needs a full-precision model.", True, _dlms, pace=5 / 3,
+                       "Needs a full-precision model.", True, dlms, _dlms, pace=5 / 3,
                        teacher="dpmpp_2m, one step between"),
     "dlms_designer": MethodInfo("DLMS with its small network that bends each step for the "
                                 "picture at hand. Only for families whose middle ComfyUI shows; "
-                                "needs a full-precision model.", True, _dlms_designer, pace=5 / 3,
-                                teacher="dpmpp_2m, one step between", designer=True),
+                                "needs a full-precision model.", True, dlms, _dlms_designer,
+                                pace=5 / 3, teacher="dpmpp_2m, one step between", designer=True),
     "gits": MethodInfo("GITS: only looks for good step positions, for the samplers you know. "
                        "The quickest; often no better than the best ready-made schedule.", False,
-                       _gits, teacher="deis, 60 calls"),
+                       gits, _gits, teacher="deis, 60 calls"),
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import cost, plots, quality, report
+from benchmarks import ablations, cost, plots, quality, report
 from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.live import DeviceShare, LiveTensors
@@ -189,3 +190,22 @@ def test_every_task_of_the_full_run_is_one_cell_with_methods_that_exist() -> Non
     ours = {(p.models[0], p.guidances[0], p.calls[0]) for p in map(quality._plan, FULL)
             if ("fit", "thorough") in p.methods and p.opponents}
     assert goal <= ours
+
+
+@pytest.mark.parametrize("method", ablations.VARIANTS)
+def test_an_ablation_changes_what_it_says_and_nothing_stays(method: str) -> None:
+    config = pack("solver_search.config")
+    known = dict(config.METHODS)
+    cell = Cell("mixture_flow", mixture_model("flow"), 1.0, seeds=4, batch=4)
+    seen = []
+    whole, *others = ablations.VARIANTS[method].values()
+    assert whole == {}
+    for changes in (whole, *others):  # every name is a field of the method's settings
+        seen.append(replace(known[method].settings(config.SearchConfig(6, method)), **changes))
+    assert len(set(seen)) == len(seen)
+    rows = [ablations.measured(cell, method, name, changes, "quick") for name, changes in (
+        ("whole", whole), ("changed", others[-1]))]
+    assert rows[0]["error_mean"] != rows[1]["error_mean"]
+    assert all(r["model_calls"] <= 1500 and math.isfinite(r["error_start"]) for r in rows)
+    assert config.METHODS == known
+    assert ablations.table(rows).splitlines()[-2].split(" | ")[-2] == "1.00"

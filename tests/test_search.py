@@ -242,5 +242,5 @@ def test_efforts_rise_and_methods_say_what_they_are() -> None:
         assert values == sorted(values), field.name
     assert {name for name, m in METHODS.items() if not m.gradient} == {"fit", "gits"}
     assert list(METHODS)[0] == SearchConfig(6).method
-    assert SearchConfig(6).budget == Budget(model_calls=standard.model_calls)
-    assert SearchConfig(6, "dss").budget == Budget()
+    for name in METHODS:
+        assert SearchConfig(6, name).budget == Budget(model_calls=standard.model_calls)

@@ -45,7 +45,6 @@ class FitSettings:
         heat: iterations of a heat.
         iterations: most iterations of the refinement that goes on.
         part: most starts linearised in one iteration.
-        difference: finite-difference step; 2e-3 for float32, 1e-2 float16, 3e-2 bfloat16 models.
         patience: stop when a round over all parts gains less than this share.
         free: also free row sums (the solver then stays at its shift and range).
         means: give each channel's mean rows of its own.
@@ -58,7 +57,6 @@ class FitSettings:
     heat: int = 1
     iterations: int = 20
     part: int = 24
-    difference: float = 2e-3
     patience: float = 0.01
     free: bool = True
     means: bool = True
@@ -179,7 +177,7 @@ def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> Non
         raw = from_solver(c.solver, space, free=settings.free, scaled=True)
         calls = linearisation_calls(run.problem.steps, means=raw.means is not None)
         part = _part(run, calls, settings.part)
-        heats.append(Refinement(run, raw, space, c.label, settings.difference, part))
+        heats.append(Refinement(run, raw, space, c.label, part))
     if len(heats) > 1:
         for heat in heats:
             heat.iterate(settings.heat, 0.0)

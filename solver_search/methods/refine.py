@@ -50,7 +50,6 @@ class Refinement:
         raw: where it stands.
         space: what raw means.
         label: its name in events.
-        difference: finite-difference step.
         part: starts linearised in one iteration.
         vain: iterations since the run's best solver last changed.
         losses: of all starts, first that of the start, then one per iteration.
@@ -60,7 +59,6 @@ class Refinement:
     raw: Parameters
     space: Space
     label: str
-    difference: float = 2e-3
     part: int = 8
     damping: float = FIRST_DAMPING
     vain: int = 0
@@ -89,7 +87,7 @@ class Refinement:
     def _iteration(self) -> None:
         parts = self.run.fitted.split(self.part)
         k = (len(self.losses) - 1) % len(parts)
-        along = coordinates(self.raw, self.difference)
+        along = coordinates(self.raw, self.run.problem.difference)
         self.models[k] = _linearised(self.run, self.raw, self.space, along, parts[k])
         hessian, slope = _total(self.models, values(self.raw, along))
         self._first_better(along, _steps(hessian, slope, along, self.damping, self.losses[-1]))
