@@ -27,6 +27,7 @@ def write_table(results: Path) -> None:
     """Write quality.md beside quality.json."""
     rows = json.loads((results / "quality.json").read_text())["rows"]
     text = (f"# Quality\n\n{summary(rows)}\n## Search methods side by side\n\n{side_by_side(rows)}"
+            f"\n## Where another search did better\n\n{beaten(rows)}"
             f"\n## Every row\n\n{table(rows)}")
     (results / "quality.md").write_text(text)
 
@@ -68,6 +69,22 @@ def side_by_side(rows: list[Row]) -> str:
             errors = [f"{found[n]['error_mean']:.4f}" if n in found else "" for n in columns]
             lines.append(f"| {model} | {cfg:g} | {method} | {budget} | {_spent(found)} | " +
                          " | ".join(errors) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def beaten(rows: list[Row]) -> str:
+    """Cells where another search method of the same budget landed below the default."""
+    ours = {(*cell(r), r["budget"]): r for r in rows
+            if r["method"] == "default" and "transfer" not in r}
+    pairs = [(r, ours[(*cell(r), r["budget"])]) for r in rows
+             if r["method"] != "default" and (*cell(r), r["budget"]) in ours]
+    lines = [f"{len(pairs)} rows of other search methods have a row of the default with the same "
+             "budget beside them. These are below it; the interval is that of the default's mean.",
+             "", "| model | CFG | calls | budget | method | error | default | 95 % |",
+             "|---|---|---|---|---|---|---|---|"]
+    lines += [f"| {r['model']} | {r['guidance']:g} | {r['nfe']} | {r['budget']} | {r['method']} | "
+              f"{r['error_mean']:.4f} | {o['error_mean']:.4f} | {o['error_ci']:.4f} |"
+              for r, o in pairs if r["error_mean"] < o["error_mean"]]
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ BUDGETS = ("quick", "standard", "thorough")
 OTHERS = ("dss", "dss_published", "s4s", "s4s_alt", "dlms", "gits")
 GOAL, WIDE = (5, 6, 8, 10), (4, 5, 6, 8, 10, 12)
 TRANSFORMERS, MIXTURES = ("demo_flow", "bench_wan"), ("mixture_flow", "mixture_eps")
+FAST = (*TRANSFORMERS, *MIXTURES)  # a model call takes about 1 ms; on demo_eps 10
 
 
 def cells(models: Sequence[str], cfgs: Sequence[float], calls: Sequence[int],
@@ -38,14 +39,16 @@ FULL = [*cells(["demo_eps"], (3, 1), GOAL[::-1], OURS),
         *cells(MIXTURES, (1,), GOAL, OURS),
         *others(["demo_flow"], (1,), (6,), at(OTHERS, *BUDGETS))]
 REST = [*cells(["demo_eps"], (3, 1), (12, 4), OURS),
-        *others(["demo_eps"], (1,), (6,), at(OTHERS, "standard")),
+        *others(["demo_eps"], (1,), (6,), at(OTHERS, "quick", "standard")),
         *cells(TRANSFORMERS, (3, 1), (4, 12), OURS),
         *cells(["demo_flow"], (7,), (6, 8), at(["fit"], "thorough")),
         *cells(MIXTURES, (1,), (4, 12), OURS),
-        *others(["demo_flow"], (1,), (4, 5, 8, 10, 12), at(OTHERS, "quick", "standard")),
-        *others(["bench_wan", *MIXTURES], (1,), WIDE, at(OTHERS, "quick", "standard")),
-        *others(["bench_wan", *MIXTURES], (1,), (6,), at(OTHERS, "thorough")),
-        *others(TRANSFORMERS, (3,), (6,), at(OTHERS, "quick", "standard"))]
+        *others(FAST, (1,), WIDE, at(OTHERS, "quick", "standard")),
+        *others(FAST, (1,), (6, 8), at(OTHERS, "thorough")),
+        *others(TRANSFORMERS, (3,), GOAL, at(OTHERS, "quick", "standard")),
+        *others(TRANSFORMERS, (3,), (6,), at(OTHERS, "thorough")),
+        *others(TRANSFORMERS, (3,), (5, 8), at(["dss", "gits"], "thorough")),
+        *others(["demo_flow"], (1,), (6,), at(["dlms_designer"], *BUDGETS))]
 TRANSFER = cells(["demo_flow", "bench_wan"], (1, 3, 7), (6, 8), (), "--no-opponents", "--transfer")
 FEW = cells(["demo_flow", "mixture_eps"], (1,), (6,), ["fit:quick", "gits:quick"],
             "--seeds", "64")

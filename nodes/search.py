@@ -23,8 +23,11 @@ from .search_job import Estimate, Job
 from .types import CATEGORY, SolverSocket
 
 METHOD_HELP = "\n".join(f"{name}: {info.sentence}" for name, info in METHODS.items())
-EFFORT_HELP = "\n".join(f"{name}: up to {e.model_calls:,} model calls (one picture, one step = "
-                        "one call)" for name, e in EFFORTS.items())
+EFFORT_HELP = "\n".join([
+    *(f"{name}: up to {e.model_calls:,} model calls (one picture, one step = one call)"
+      for name, e in EFFORTS.items()),
+    "Methods that learn by gradients (all but fit and gits) take about twice as long for the same "
+    "calls, and learn little with quick."])
 
 
 class SearchSolver(io.ComfyNode):

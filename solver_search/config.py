@@ -171,8 +171,8 @@ def _gits(config: SearchConfig) -> GitsSettings:
 
 METHODS = {
     "fit": MethodInfo("The default. Fits step positions and weights to your model without "
-                      "training anything; works with every model, also quantised ones, and is "
-                      "the best and the cheapest here.", False, fit, _fit),
+                      "training anything; works with every model, also quantised ones, and was "
+                      "the best here in nearly every comparison.", False, fit, _fit),
     "dss": MethodInfo("Differentiable Solver Search with a better teacher and steadier learning. "
                       "Slower than fit; needs a full-precision model.", True, dss, _dss, pace=2),
     "dss_published": MethodInfo("Differentiable Solver Search exactly as in its paper, for "

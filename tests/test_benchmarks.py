@@ -209,3 +209,23 @@ def test_an_ablation_changes_what_it_says_and_nothing_stays(method: str) -> None
     assert all(r["model_calls"] <= 1500 and math.isfinite(r["error_start"]) for r in rows)
     assert config.METHODS == known
     assert ablations.table(rows).splitlines()[-2].split(" | ")[-2] == "1.00"
+
+
+def test_every_row_is_made_by_a_task_and_kept_to_its_budget() -> None:
+    planned = {(p.models[0], p.guidances[0], p.calls[0], quality.NAMES.get(method, method), effort)
+               for p in map(quality._plan, (*FULL, *REST)) for method, effort in p.methods}
+    rows = [r for r in json.loads((RESULTS / "quality.json").read_text())["rows"]
+            if r["budget"] in report.BUDGETS and "transfer" not in r]
+    assert {(*report.cell(r), r["method"], r["budget"]) for r in rows} <= planned
+    efforts = pack("solver_search.config").EFFORTS
+    assert all(r["model_calls"] <= efforts[r["budget"]].model_calls for r in rows)
+
+
+def test_cells_where_another_search_did_better_are_named() -> None:
+    others = [made_up(method="default", budget="quick"),
+              made_up(method="dss", budget="quick", error_mean=0.09),
+              made_up(method="s4s", budget="quick", error_mean=0.2),
+              made_up(method="dss", budget="standard", error_mean=0.01)]
+    text = report.beaten([*ROWS, *others]).splitlines()
+    assert text[0].startswith("2 rows of other search methods")
+    assert text[4:] == ["| m | 1 | 6 | quick | dss | 0.0900 | 0.1000 | 0.0100 |"]
