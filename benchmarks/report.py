@@ -146,9 +146,9 @@ def table(rows: list[Row]) -> str:
     """All rows, by cell and error."""
     best = _handcrafted(rows)
     lines = ["| model | CFG | calls | method | budget | solver | error | 95 % | median | ratio | "
-             "outside span | built-in needs | Frechet to reference | to data | model calls | s | "
-             "MB | seeds |",
-             "|" + "---|" * 18]
+             "outside span | built-in needs | Frechet to reference | to data | trajectories | "
+             "model calls | s | MB | seeds |",
+             "|" + "---|" * 19]
     for r in sorted(rows, key=lambda r: (*cell(r), r["error_mean"])):
         known = best.get(cell(r))
         name = r["method"] + (f", {r['transfer']}" if "transfer" in r else "")
@@ -160,8 +160,8 @@ def table(rows: list[Row]) -> str:
             f"{_ratio(r, known, 'error_mean'):.2f}" if known else "",
             _number(r.get("error_span"), 4), needs,
             _number(r.get("frechet_reference"), 5), _number(r.get("frechet_data"), 4),
-            str(r.get("model_calls") or ""), _number(r.get("seconds"), 0),
-            _number(peak and peak / 1e6, 0), str(r["seeds"])]) + " |")
+            str(r.get("trajectories") or ""), str(r.get("model_calls") or ""),
+            _number(r.get("seconds"), 0), _number(peak and peak / 1e6, 0), str(r["seeds"])]) + " |")
     return "\n".join(lines) + "\n"
 
 
