@@ -161,7 +161,8 @@ def table(rows: list[Row]) -> str:
             _number(r.get("error_span"), 4), needs,
             _number(r.get("frechet_reference"), 5), _number(r.get("frechet_data"), 4),
             str(r.get("trajectories") or ""), str(r.get("model_calls") or ""),
-            _number(r.get("seconds"), 0), _number(peak and peak / 1e6, 0), str(r["seeds"])]) + " |")
+            _number(r.get("seconds"), 0), _number(peak and peak / 1e6, 0),
+            str(r["seeds"])]) + " |")
     return "\n".join(lines) + "\n"
 
 
