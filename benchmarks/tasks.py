@@ -46,8 +46,7 @@ REST = [*cells(["demo_eps"], (3, 1), (12, 4), OURS),
         *others(FAST, (1,), WIDE, at(OTHERS, "quick", "standard")),
         *others(FAST, (1,), (6, 8), at(OTHERS, "thorough")),
         *others(TRANSFORMERS, (3,), GOAL, at(OTHERS, "quick", "standard")),
-        *others(TRANSFORMERS, (3,), (6,), at(OTHERS, "thorough")),
-        *others(TRANSFORMERS, (3,), (5, 8), at(["dss", "gits"], "thorough")),
+        *others(TRANSFORMERS, (3,), (5, 6, 8), at(["dss", "gits"], "thorough")),
         *others(["demo_flow"], (1,), (6,), at(["dlms_designer"], *BUDGETS))]
 TRANSFER = cells(["demo_flow", "bench_wan"], (1, 3, 7), (6, 8), (), "--no-opponents", "--transfer")
 FEW = cells(["demo_flow", "mixture_eps"], (1,), (6,), ["fit:quick", "gits:quick"],
