@@ -204,6 +204,11 @@ class Run:
         """Indices of the starts searched on."""
         return torch.arange(self.problem.fit)
 
+    def screening(self, wanted: int, share: float) -> Tensor:
+        """Starts to try all schedules on: `wanted`, or what a share of the budget pays for."""
+        each = len(self.problem.schedules) * self.problem.steps
+        return self.fitted[: max(1, int(min(wanted, share * self.budget.model_calls / each)))]
+
     @property
     def held_out(self) -> Tensor:
         """Indices of the starts kept for choosing."""

@@ -106,6 +106,19 @@ def test_what_a_quick_search_fits_is_also_measured(flow: bool, steps: int) -> No
     assert run.model_calls <= 1500
 
 
+@pytest.mark.parametrize("name", [name for name, info in METHODS.items() if not info.designer])
+def test_a_quick_search_of_the_most_steps_has_a_solver(name: str) -> None:
+    """Trying 30 schedules of 32 steps on two starts each costs more than quick may spend."""
+    config = SearchConfig(32, name, "quick")
+    few = problem(steps=32, fit_count=config.sizes.fit, held_out=config.sizes.held_out)
+    progress = torch.linspace(0, 1, 33, dtype=torch.float64)
+    known = {f"bent {k}": few.clock.sigma(progress ** (0.7 + k / 50)) for k in range(30)}
+    run = Run(replace(few, schedules=known), config.budget)
+    search(lambda run: METHODS[name].run(run, config), run)
+    assert run.best.nfe == 32
+    assert run.model_calls <= 1500
+
+
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each look at the clock takes one second."""

@@ -85,8 +85,7 @@ class Candidate:
 def fit(run: Run, settings: FitSettings) -> None:
     """Search without gradients; offers every stage to `run`."""
     problem = run.problem
-    few, more = (run.fitted[:n] for n in (_affordable(run, settings.screened),
-                                          _compared(run, settings)))
+    few, more = run.screening(settings.screened, 1 / 5), run.fitted[: _compared(run, settings)]
     teacher = run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max,
                                          flow=problem.flow), keep=len(more))
     first, sigmas = next(iter(problem.schedules.items()))
@@ -119,12 +118,6 @@ def _part(run: Run, calls: int, most: int) -> int:
     left = (run.budget.model_calls - run.model_calls) / calls
     few, many = (left / wanted for wanted in ITERATIONS)
     return max(1, int(min(few, FEW, most)), int(min(many, most)))
-
-
-def _affordable(run: Run, wanted: int) -> int:
-    """Starts to screen all schedules on, for at most a fifth of the budget."""
-    each = len(run.problem.schedules) * run.problem.steps
-    return max(1, int(min(wanted, run.budget.model_calls / 5 / each)))
 
 
 def _room(run: Run, fits: int) -> int:

@@ -116,7 +116,7 @@ def _start(run: Run, settings: S4SSettings) -> Solver:
                           f"{settings.schedule!r}.")
     names = [settings.schedule] if settings.schedule else list(known)
     solvers = [_first(known[name], settings, flow=run.problem.flow) for name in names]
-    few = run.fitted[:2]
+    few = run.screening(2, 1 / 2)
     return min(solvers, key=lambda s: float(run.errors(s, few).mean())) if names[1:] else (
         solvers[0])
 
