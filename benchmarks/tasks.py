@@ -40,6 +40,7 @@ FULL = [*cells(["demo_eps"], (3, 1), GOAL[::-1], OURS),
         *others(["demo_flow"], (1,), (6,), at(OTHERS, *BUDGETS))]
 REST = [*cells(["demo_eps"], (3, 1), (12, 4), OURS),
         *others(["demo_eps"], (1,), (6,), at(OTHERS, "quick", "standard")),
+        *others(["demo_eps"], (1,), (8,), at(["dss", "s4s_alt"], "standard")),
         *cells(TRANSFORMERS, (3, 1), (4, 12), OURS),
         *cells(["demo_flow"], (7,), (6, 8), at(["fit"], "thorough")),
         *cells(MIXTURES, (1,), (4, 12), OURS),
