@@ -22,6 +22,7 @@ BESIDE = 3e-3  # of a raw number: about half a model time (160 per unit of ln si
 SPOT_CHECK_TOLERANCE = 0.05  # the best step agrees to about 2 % in float32 (tiny random SD3)
 
 CHECKED = 2  # starts of a spot check
+RECOMPUTED = 2  # model calls of a pass: forward, and once more in the backward pass
 OFFERS_SHARE = 0.2  # of the budget, for measuring iterates on held-out starts
 
 
@@ -80,8 +81,9 @@ def within_budget(run: Run, settings: Settings, passes: int, phases: int = 1) ->
 
 
 def due(settings: DescentSettings, iteration: int) -> bool:
-    """Whether the iterate is measured after this iteration; the last always is."""
-    return iteration % math.ceil(settings.iterations / settings.offers) == 0
+    """Whether the iterate is measured after this iteration, as after the last."""
+    every = math.ceil(settings.iterations / settings.offers)
+    return iteration % every == 0 or iteration == settings.iterations
 
 
 def cosine(rate: float, iteration: int, iterations: int) -> float:

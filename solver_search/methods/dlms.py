@@ -129,7 +129,7 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
         optimiser.step()
         for name, t in learner.tensors.items():
             averaged[name].lerp_(t.detach(), 1 - settings.average)
-        if due(settings, i) or i == settings.iterations:
+        if due(settings, i):
             run.offer(learner.solver(averaged), f"dlms {i}/{settings.iterations}")
 
 

@@ -22,6 +22,7 @@ from ..search import Run
 from ..solver import Solver
 from ..teacher import Trajectory, accurate_teacher, euler_table
 from .descent import (
+    RECOMPUTED,
     DescentSettings,
     LossOf,
     batches,
@@ -31,8 +32,6 @@ from .descent import (
     spot_check,
     within_budget,
 )
-
-PASSES = 2  # forward, and once more in the backward pass
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def dss(run: Run, settings: DssSettings) -> None:
     loss_of = _loss(run, teacher, space, mask, settings)
     order = batches(run.problem.fit, settings.batch, settings.seed)
     spot_check(loss_of, raw, next(order), to_solver(raw, space))
-    _descend(run, raw, space, loss_of, order, mask, within_budget(run, settings, PASSES))
+    _descend(run, raw, space, loss_of, order, mask, within_budget(run, settings, RECOMPUTED))
 
 
 def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: Iterator[Tensor],
@@ -114,7 +113,7 @@ def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: It
         with torch.no_grad():
             for mean, t in zip(averaged, tensors, strict=True):
                 mean.lerp_(t, 1 - settings.average)
-        if due(settings, i) or i == settings.iterations:
+        if due(settings, i):
             solver = to_solver(_masked(raw.with_tensors(averaged), mask), space)
             run.offer(solver, f"dss {i}/{settings.iterations}")
 

@@ -26,6 +26,7 @@ from ..solver import Solver
 from ..tableaus import ADAMS_BASHFORTH, TABLEAUS
 from ..teacher import accurate_teacher
 from .descent import (
+    RECOMPUTED,
     DescentSettings,
     batches,
     check_finite,
@@ -35,8 +36,6 @@ from .descent import (
     spot_check,
     within_budget,
 )
-
-PASSES = 2  # forward, and once more in the backward pass
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def s4s(run: Run, settings: S4SSettings) -> None:
     run.offer(descent.solver(), "s4s start")
     descent.check()
     phases = ("coefficients", "schedule") * settings.alternations or ("coefficients",)
-    descent.settings = within_budget(run, settings, PASSES, len(phases))
+    descent.settings = within_budget(run, settings, RECOMPUTED, len(phases))
     ends = [descent.settings.iterations * k // len(phases) for k in range(len(phases) + 1)]
     for name, (begin, end) in zip(phases, pairwise(ends), strict=True):
         descent.phase(name, end - begin)
