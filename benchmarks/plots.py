@@ -11,6 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 # Okabe and Ito's colours, told apart by colour-blind eyes; by label, so that plots agree.
@@ -91,6 +92,8 @@ def budget_plot(rows: list[Row], model: str) -> plt.Figure:
     panel.axhline(1, color="black", lw=1)
     panel.set(title=model, xscale="log", yscale="log", ylabel="error / best built-in",
               xlabel="model calls of the search (methods side by side)")
+    panel.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter(),
+                    major_formatter=StrMethodFormatter("{x:g}"))  # 0.5, not 5 x 10^-1
     return _finished(figure, [panel])
 
 
