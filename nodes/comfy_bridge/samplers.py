@@ -1,0 +1,100 @@
+"""Which SAMPLER objects a solver may take the place of, and what each is called.
+
+Only ComfyUI's own plain samplers are replaced: those in its menus, whose function is its own.
+A sampler of another pack, one that continues a video (ar_video) or works on parts of a picture
+(LCM upscale) does more than integrate, and one of the CFG++ kind changes the guidance itself.
+Those stay. One that carries a plain sampler and changes what it sees (Detail Daemon) keeps its
+place, and the solver takes that of the sampler inside.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.samplers
+
+from .dropdown import NAME as OURS
+
+Sampler = comfy.samplers.KSAMPLER
+OWN_MODULES = ("comfy.samplers", "comfy.k_diffusion.", "comfy.extra_samplers.")
+FUNCTION = "sample_solver_search"  # of ours; see apply.py
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a solver may stand in a SAMPLER.
+
+    Args:
+        name: of the plain sampler that it takes the place of, "" if there is none.
+        inside: name of the sampler around it, "" if there is none.
+        option: of that sampler, where the plain one lies.
+        why_not: why the sampler stays as it is, "" if it need not.
+    """
+
+    name: str = ""
+    inside: str = ""
+    option: str = ""
+    why_not: str = ""
+
+    def put(self, sampler: Sampler, ours: Sampler) -> Sampler:
+        """`sampler` with ours in this place; the original is not changed."""
+        if self.why_not:
+            return sampler
+        if not self.option:
+            return Sampler(ours.sampler_function, ours.extra_options, sampler.inpaint_options)
+        inner: Sampler = sampler.extra_options[self.option]
+        options = {**sampler.extra_options, self.option: Sampler(
+            ours.sampler_function, ours.extra_options, inner.inpaint_options)}
+        return Sampler(sampler.sampler_function, options, sampler.inpaint_options)
+
+
+def place_in(sampler: object) -> Place:
+    """Where a solver may stand in any SAMPLER object."""
+    if not isinstance(sampler, Sampler):
+        return Place(why_not=f"{type(sampler).__name__} is not one of ComfyUI's plain samplers")
+    name, called = plain_name(sampler), _called(sampler.sampler_function)
+    if called == FUNCTION and OURS not in name:
+        return Place(why_not="the sampler connected is a solver already")
+    if name and changes_guidance(name):
+        return Place(why_not=f"{name} changes the guidance itself, which a solver does not")
+    if name:
+        return Place(name)
+    for option, inner in sampler.extra_options.items():
+        found = place_in(inner) if isinstance(inner, Sampler) else Place()
+        if found.name and not found.option:
+            return Place(found.name, called, option)
+    return Place(why_not=f"{called} is more than one of ComfyUI's plain samplers")
+
+
+def plain_name(sampler: Sampler) -> str:
+    """Name in ComfyUI's menus, if its function is ComfyUI's own (or our menu entry), else ""."""
+    wanted = _identity(sampler.sampler_function)
+    for name in comfy.samplers.SAMPLER_NAMES:
+        function = comfy.samplers.sampler_object(name).sampler_function
+        if _identity(function) == wanted and (name == OURS or _is_own(function)):
+            return name
+    return ""
+
+
+def changes_guidance(name: str) -> bool:
+    """Whether a sampler of ComfyUI's menus is of the CFG++ kind (arXiv 2406.08070)."""
+    return "cfg_pp" in name or "cfgpp" in name
+
+
+def _identity(function: Callable[..., Any]) -> object:
+    """What two functions share that ComfyUI makes anew for each sampler object."""
+    return getattr(function, "__code__", function) if "<locals>" in getattr(
+        function, "__qualname__", "") else function
+
+
+def _is_own(function: Callable[..., Any]) -> bool:
+    return getattr(function, "__module__", "").startswith(OWN_MODULES)
+
+
+def _called(function: Callable[..., Any]) -> str:
+    if isinstance(function, functools.partial):
+        return _called(function.func)
+    return getattr(function, "__name__", type(function).__name__)
