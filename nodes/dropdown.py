@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..presets.preset import Preset
 from ..solver_search.part import placed
-from .comfy_bridge.apply import run_preset
+from .comfy_bridge.apply import as_sampler
 from .comfy_bridge.console import say
 from .comfy_bridge.dropdown import NAME, add_names, wanted
 from .comfy_bridge.model import facts, flow_shift, plain_schedule, prediction, time
@@ -22,21 +22,23 @@ from .preset_nodes import all_presets
 def register() -> None:
     """Add the names if the setting asks for them."""
     if wanted():
-        add_names(sample, schedule)
+        add_names(sample_solver_search, schedule)
 
 
-def sample(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
-           extra_args: dict[str, Any] | None = None,
-           callback: Callable[[dict[str, Any]], None] | None = None,
-           disable: bool | None = None) -> Tensor:
-    """The sampler "searched".
+def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
+                         extra_args: dict[str, Any] | None = None,
+                         callback: Callable[[dict[str, Any]], None] | None = None,
+                         disable: bool | None = None) -> Tensor:
+    """The sampler "searched"; named as all of ours are, see apply.py.
 
     Raises:
         NoPresetError: when no preset is made for this kind of model.
     """
     patcher = model.inner_model.model_patcher
     best = best_match(list(all_presets().values()), facts(patcher), 0)
-    return run_preset(model, x, sigmas, extra_args, callback, disable, preset=best)
+    sampler = as_sampler(best)
+    return sampler.sampler_function(model, x, sigmas, extra_args, callback, disable,
+                                    **sampler.extra_options)
 
 
 def schedule(ms: nn.Module, steps: int) -> Tensor:

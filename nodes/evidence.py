@@ -25,7 +25,8 @@ from .comfy_bridge.session import Session
 
 log = logging.getLogger("solver-search")
 REFERENCE_CALLS = 100
-STAGES = ((4, 24), (16, 8), (64, 3))  # all on 4 starts, the best 24 on 16, ..., 3 on all
+Stages = tuple[tuple[int, int], ...]  # (starts, how many settings stay)
+STAGES: Stages = ((4, 24), (16, 8), (64, 3))  # all on 4, the best 24 on 16, ..., 3 on all
 
 
 @dataclass(frozen=True)
@@ -85,25 +86,35 @@ class Trial:
                               lambda x, items: run_setting(self.session, setting, x, items),
                               count or len(self.items))
 
-    def best_ordinary(self, calls: int, *, everything: bool) -> tuple[Measured, int]:
-        """The best built-in setting with at most `calls` calls, and how many were tried.
-
-        `everything` tries every deterministic sampler, else the popular ones.
-        """
+    def ordinary(self, calls: int, *, everything: bool) -> list[Setting]:
+        """Built-in settings with at most `calls` calls: of every deterministic sampler, or only
+        of the popular ones."""
         names = deterministic_samplers() if everything else POPULAR_SAMPLERS
-        tried = settings(self.session.sampling, calls, names, self.denoise)
+        return settings(self.session.sampling, calls, names, self.denoise)
+
+    def best_ordinary(self, calls: int, *, everything: bool) -> tuple[Measured, int]:
+        """The best built-in setting with at most `calls` calls, and how many were tried."""
+        tried = self.ordinary(calls, everything=everything)
         return self.best_of(tried, calls), len(tried)
 
-    def best_of(self, left: list[Setting], calls: int) -> Measured:
-        """The best of some built-in settings.
+    def best_of(self, tried: list[Setting], calls: int, stages: Stages = STAGES) -> Measured:
+        """The best of some built-in settings; see contest()."""
+        return self.contest(tried, calls, stages)[0]
+
+    def contest(self, tried: list[Setting], calls: int,
+                stages: Stages = STAGES) -> tuple[Measured, list[Setting]]:
+        """The best of some built-in settings, and all of them as they were ranked first.
 
         All are tried on a few starts, the better ones on more, the best few on all.
         """
-        for count, kept in STAGES:
+        left, ranking = tried, None
+        for count, kept in stages:
             if count < len(self.items) and len(left) > kept:
-                left = sorted(left, key=lambda s, n=count: self._mean_on(s, calls, n))[:kept]
-        finals = [self.setting(setting, calls) for setting in left]
-        return min(finals, key=lambda m: m.mean)
+                order = sorted(left, key=lambda s, n=count: self._mean_on(s, calls, n))
+                left, ranking = order[:kept], ranking or order
+        finals = sorted((self.setting(setting, calls) for setting in left), key=lambda m: m.mean)
+        labels = [m.label for m in finals]
+        return finals[0], ranking or sorted(left, key=lambda s: labels.index(s.label))
 
     def _mean_on(self, setting: Setting, calls: int, count: int) -> float:
         """Mean error on the first starts; infinite when ComfyUI's sampler fails here."""
@@ -117,22 +128,23 @@ class Trial:
     def _measured(self, label: str, calls: int, run: Callable[[Tensor, Tensor], Tensor],
                   count: int) -> Measured:
         ends = _in_batches(run, self.starts[:count], self.items[:count], self.batch)
-        return Measured(label, ends, relative_errors(ends, self.reference[:count]), calls)
+        errors = relative_errors(ends, self.reference[:count], self.session.canvas)
+        return Measured(label, ends, errors, calls)
 
 
-def starts_of_trials(tried: int, seeds: int) -> int:
+def starts_of_trials(tried: int, seeds: int, stages: Stages = STAGES) -> int:
     """How many starts Trial.best_of samples to choose among so many settings."""
     total, left = 0, tried
-    for count, kept in STAGES:
+    for count, kept in stages:
         if count < seeds and left > kept:
             total, left = total + count * left, kept
     return total + seeds * left
 
 
 def make_trial(session: Session, starts: Tensor, items: Tensor, batch: int,
-               denoise: float = 1.0) -> Trial:
-    """Starts with their reference ends; costs 100 model calls a start."""
-    reference = accurate_ends(session, starts, items, batch, REFERENCE_CALLS, denoise)
+               denoise: float = 1.0, calls: int = REFERENCE_CALLS) -> Trial:
+    """Starts with their reference ends; costs `calls` model calls a start."""
+    reference = accurate_ends(session, starts, items, batch, calls, denoise)
     return Trial(session, starts, items, reference, batch, denoise)
 
 
@@ -153,7 +165,7 @@ def _of_solver(session: Session, solver: Solver) -> Callable[[Tensor, Tensor], T
     def run(x: Tensor, items: Tensor) -> Tensor:
         feature = None if solver.designer_in is None else session.probed().feature
         return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x,
-                      feature=feature)
+                      feature=feature, canvas=session.canvas)
     return run
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..presets.preset import Preset, PresetInfo
+from ..solver_search.canvas import PLAIN, Canvas
 from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.search import (
@@ -23,9 +24,11 @@ from ..solver_search.search import (
     search,
 )
 from ..solver_search.solver import Solver
+from .comfy_bridge.latents import first_medium
 from .comfy_bridge.model import ModelFacts, clocks, facts, first_sigma
 from .comfy_bridge.ordinary import (
     POPULAR_SAMPLERS,
+    Setting,
     deterministic_samplers,
     schedules,
     settings,
@@ -33,11 +36,13 @@ from .comfy_bridge.ordinary import (
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
 from .evidence import REFERENCE_CALLS, Trial, accurate_ends, make_trial, starts_of_trials
+from .guidance import AtScale, calls_of_range, measure_around, seeds_of_range, with_range
 from .repeatable import check_memoryless
 from .version import VERSION
 
 PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
 PICTURE_SEED = 2**20
+SIZE_CALLS, SIZE_STARTS = 24, 2  # of the run that tells how large each of several media is
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
 
 
@@ -77,7 +82,8 @@ class Job:
 
     Args:
         guider: any ComfyUI guider.
-        latent: (B, C, ...) its shape is the picture size, B the pictures per model call.
+        latent: (B, C, ...) its shape is the picture size, B the pictures per model call; may be
+            ComfyUI's nest of several media.
         config: what is asked for.
         on_event: told of every offer and phase.
         on_call: told the model calls spent.
@@ -109,9 +115,8 @@ class Job:
         run = self.search()
         preset = self._preset(run.best, model, run)
         run.tell("measuring on unseen seeds")
-        preset = within(self.guider, self.latent, lambda session: self._prove(session, preset),
-                        seed=self.config.seed)
-        self.on_improved(preset)
+        preset = within(self.guider, self.latent,
+                        lambda session: self._prove(session, preset, run), seed=self.config.seed)
         return preset, run
 
     def search(self) -> Run:
@@ -132,7 +137,7 @@ class Job:
         def listen(event: Event) -> None:
             if event.improved:
                 self.on_improved(self._preset(event.solver, model, run))
-            self.on_event(event)
+            self.on_event(self._shown(event, problem.canvas))
 
         run.on_event = listen
         return search(self._method, run)
@@ -153,19 +158,44 @@ class Job:
         session.deal(self._dealt(session.prompts))
         first = first_sigma(session.sampling, denoise)
         found = schedules(session.sampling, self.config.steps, denoise=denoise)
+        starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
+        balance = self._balance(session, starts)
         return Problem(
-            denoise=_from_main_memory(session),
-            starts=self._starts(session, self.config.seed, torch.arange(sizes.searched)).cpu(),
+            denoise=_from_main_memory(session, balance),
+            starts=(starts if balance is None else starts * balance).cpu(),
             fit=sizes.fit,
             flow=model.flow,
             sigma_max=first,
             schedules={name: _from(first, sigmas) for name, sigmas in found.items()},
             clock=rest(clocks(session.sampling)[0], first),
             time=rest(clocks(session.sampling)[1], first),
-            batch=len(self.latent),
+            batch=self._batch,
             difference=DIFFERENCES.get(model.dtype, 2e-3),
             feature=_feature(session) if METHODS[self.config.method].designer else None,
+            canvas=session.canvas,
         )
+
+    def _balance(self, session: Session, starts: Tensor) -> Tensor | None:
+        """(1, ...) factors after which each of several media counts the same; None: only one.
+
+        A table is linear in a state, so a search in other units finds the same table.
+        """
+        if session.canvas == PLAIN:
+            return None
+        items = torch.arange(SIZE_STARTS)
+        ends = accurate_ends(session, starts[:SIZE_STARTS], items, self._batch, SIZE_CALLS,
+                             self.config.denoise)
+        return session.canvas.balance(ends)
+
+    def _shown(self, event: Event, canvas: Canvas) -> Event:
+        """The event with what people look at of several media: the first."""
+        if event.picture is None or canvas == PLAIN:
+            return event
+        return replace(event, picture=canvas.parts(event.picture)[0])
+
+    @property
+    def _batch(self) -> int:
+        return len(first_medium(self.latent))
 
     def _dealt(self, prompts: int) -> Tensor:
         """(starts,) prompt of each; with three prompts or more the last ones are for evidence."""
@@ -179,19 +209,19 @@ class Job:
     def _starts(self, session: Session, seed: int, items: Tensor) -> Tensor:
         """States where the way begins. Image to image: noise over the latents that were given,
         or, if they are empty, over pictures the model paints for this."""
-        noise = self._noise(len(items), seed)
+        noise = self._noise(session, len(items), seed)
         if self.config.denoise >= 1:
             return session.starts(noise)
         if session.empty:
-            begun = session.starts(self._noise(len(items), seed + PICTURE_SEED))
-            pictures = accurate_ends(session, begun, items, len(self.latent), PICTURE_CALLS)
+            begun = session.starts(self._noise(session, len(items), seed + PICTURE_SEED))
+            pictures = accurate_ends(session, begun, items, self._batch, PICTURE_CALLS)
         else:
             pictures = session.latent_image[items % len(session.latent_image)]
         return session.starts(noise, self.config.denoise, pictures)
 
-    def _noise(self, count: int, seed: int) -> Tensor:
+    def _noise(self, session: Session, count: int, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn((count, *self.latent.shape[1:]), generator=generator)
+        return torch.randn((count, *session.latent_image.shape[1:]), generator=generator)
 
     def _estimate(self, session: Session, problem: Problem) -> Estimate:
         x = problem.starts[: problem.batch]
@@ -207,11 +237,14 @@ class Job:
         return Estimate(calls, proof, seconds, problem.batch, needed, info.gradient)
 
     def _proof_calls(self, session: Session) -> int:
-        steps, denoise = self.config.steps, self.config.denoise
+        steps, evidence = self.config.steps, self.config.sizes.evidence
         names = deterministic_samplers() if self._thorough else POPULAR_SAMPLERS
-        tried = len(settings(session.sampling, steps, names, denoise))
-        evidence = self.config.sizes.evidence
-        return evidence * (REFERENCE_CALLS + steps) + steps * starts_of_trials(tried, evidence)
+        tried = settings(session.sampling, steps, names, self.config.denoise)
+        own = evidence * (REFERENCE_CALLS + steps) + steps * starts_of_trials(len(tried), evidence)
+        if session.guidance is None:
+            return own
+        return own + calls_of_range(steps, session.guidance, seeds_of_range(evidence),
+                                    len({setting.sampler for setting in tried}))
 
     @property
     def _prompts(self) -> int:
@@ -223,25 +256,32 @@ class Job:
     def _thorough(self) -> bool:
         return self.config.effort == "thorough"
 
-    def _prove(self, session: Session, preset: Preset) -> Preset:
-        """The preset with its error on seeds and prompts the search never saw."""
+    def _prove(self, session: Session, preset: Preset, run: Run) -> Preset:
+        """The preset with its error on seeds and prompts the search never saw, and with the CFG
+        range in which it is better than the built-in settings."""
         sizes = self.config.sizes
         session.deal(self._dealt(session.prompts))
         items = sizes.searched + torch.arange(sizes.evidence)
         starts = self._starts(session, self.config.seed + 1, items)
-        trial = make_trial(session, starts, items, len(self.latent), self.config.denoise)
-        info = prove(trial, preset, thorough=self._thorough)
-        prompts = unseen(session.prompts)
-        return replace(preset, info=replace(info, held_out_prompts=prompts))
+        trial = make_trial(session, starts, items, self._batch, self.config.denoise)
+        info, ranking = prove(trial, preset, thorough=self._thorough)
+        preset = replace(preset, info=replace(info, held_out_prompts=unseen(session.prompts)))
+        self.on_improved(preset)
+        if session.guidance is not None:
+            run.tell("measuring at other CFG scales")
+            preset = replace(preset, info=_ranged(session, preset, trial, ranking))
+            self.on_improved(preset)
+        return preset
 
     def _preset(self, solver: Solver, model: ModelFacts, run: Run) -> Preset:
-        *_, height, width = self.latent.shape
+        latent = first_medium(self.latent)
+        *_, height, width = latent.shape
         teacher = METHODS[self.config.method].teacher.format(self.config.sizes.teacher_calls)
         info = PresetInfo(
             name=self.name, created=datetime.date.today().isoformat(), family=model.family,
             prediction=model.prediction, latent_channels=model.latent_channels, shift=model.shift,
             sigma_min=model.sigma_min, sigma_max=model.sigma_max, model_name=model.file_name,
-            guidance=self.guidance, width=width, height=height, frames=_frames(self.latent),
+            guidance=self.guidance, width=width, height=height, frames=_frames(latent),
             denoise=self.config.denoise if self.config.denoise < 1 else None,
             prompts=self._prompts,
             method=self.config.method, teacher=teacher,
@@ -251,15 +291,24 @@ class Job:
         return Preset(solver, info)
 
 
-def prove(trial: Trial, preset: Preset, *, thorough: bool) -> PresetInfo:
-    """Evidence of a preset on a trial's starts, beside the best built-in setting's."""
-    ours = trial.solver(preset.solver, preset.info.name)
-    best, tried = trial.best_ordinary(preset.solver.nfe, everything=thorough)
+def prove(trial: Trial, preset: Preset, *,
+          thorough: bool) -> tuple[PresetInfo, list[Setting]]:
+    """Evidence of a preset on a trial's starts, beside the best built-in setting's; and all
+    settings tried, the better ones first."""
+    ours, calls = trial.solver(preset.solver, preset.info.name), preset.solver.nfe
+    tried = trial.ordinary(calls, everything=thorough)
+    best, ranking = trial.contest(tried, calls)
     return replace(
         preset.info, error=ours.mean, error_interval=ours.interval,
-        baseline=f"{best.label}, the best of {tried} built-in settings",
+        baseline=f"{best.label}, the best of {len(tried)} built-in settings",
         baseline_error=best.mean, baseline_interval=best.interval,
-        held_out_seeds=len(trial.items), reference="deis, 100 calls")
+        held_out_seeds=len(trial.items), reference="deis, 100 calls"), ranking
+
+
+def _ranged(session: Session, preset: Preset, trial: Trial, ranking: list[Setting]) -> PresetInfo:
+    info = preset.info
+    own = AtScale(session.guidance or 0.0, info.error or 0.0, info.baseline_error or 0.0)
+    return with_range(info, own, measure_around(session, preset, trial, ranking))
 
 
 def unseen(prompts: int) -> int:
@@ -276,12 +325,20 @@ def _frames(latent: Tensor) -> int:
     return latent.shape[2] if latent.ndim == 5 else 0
 
 
-def _from_main_memory(session: Session) -> RowDenoise:
-    """The model's answers to states in main memory; the device holds one batch at a time."""
+def _from_main_memory(session: Session, balance: Tensor | None) -> RowDenoise:
+    """The model's answers to states in main memory; the device holds one batch at a time.
+
+    `balance`: factors by which the search's states are those of the model.
+    """
     def denoise(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
         there = session.device
         return session.denoise(x.to(there), sigma.to(there), items).to(x.device)
-    return denoise
+
+    def in_other_units(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        factors = balance.to(x.device)
+        return denoise(x / factors, sigma, items) * factors
+
+    return denoise if balance is None else in_other_units
 
 
 def _feature(session: Session) -> Callable[[], Tensor]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..solver_search.solver import Solver
 from .fields import Choice, Count, Date, FileName, Kind, Number, PresetError, Text
+from .words import guidance_range, promise
 
 # Sorted: also their order in the file.
 TENSORS = ("designer_in", "designer_out", "mean_weights", "model_sigmas", "sigmas", "start",
@@ -67,6 +68,11 @@ class PresetInfo:
     baseline: Annotated[str, Text(200)] = ""  # best ordinary sampler/scheduler/shift
     baseline_error: Annotated[float | None, ERROR] = None
     baseline_interval: Annotated[float | None, ERROR] = None
+    # CFG scales between which it was better than the best ordinary setting at each scale; absent
+    # beside `guidance_measured`: at none.
+    guidance_low: Annotated[float | None, Number(0, 1e3)] = None
+    guidance_high: Annotated[float | None, Number(0, 1e3)] = None
+    guidance_measured: Annotated[str, Text(400)] = ""  # such as "3: 0.06 / 0.11, 4: 0.12 / 0.14"
     held_out_seeds: Annotated[int, Count(10**12)] = 0
     held_out_prompts: Annotated[int, Count(10**12)] = 0  # that the search never saw
     reference: Annotated[str, Text(200)] = ""  # what the error is measured against
@@ -149,8 +155,9 @@ class Preset:
 
     @property
     def promise(self) -> str:
-        """What the author measured, in one sentence."""
-        return promise(self.info, calls=self.solver.nfe)
+        """What the author measured, and at which CFG it holds."""
+        said = (promise(self.info, calls=self.solver.nfe), guidance_range(self.info))
+        return " ".join(filter(None, said))
 
 
 def tensors(solver: Solver) -> dict[str, np.ndarray]:
@@ -158,34 +165,6 @@ def tensors(solver: Solver) -> dict[str, np.ndarray]:
     present = {name: getattr(solver, name) for name in TENSORS}
     return {name: np.ascontiguousarray(value.detach().numpy().astype("<f8"))
             for name, value in present.items() if value is not None}
-
-
-def promise(info: PresetInfo, *, calls: int = 0) -> str:
-    """One honest sentence for artists.
-
-    Args:
-        info: what the author says.
-        calls: model calls of the solver; 0 leaves them out.
-    """
-    if info.error is None:
-        return "Not measured on this model."
-    at = f" at {calls} model call{'s' if calls > 1 else ''}" if calls else ""
-    seeds = f" on {info.held_out_seeds} unseen seeds" if info.held_out_seeds else ""
-    prompts = f"{info.held_out_prompts} unseen prompt{'s' if info.held_out_prompts > 1 else ''}"
-    seeds += f" and {prompts}" if info.held_out_prompts else ""
-    if info.baseline_error is None:
-        return (f"Error {info.error:.3g}{at}, measured{seeds} by the author; not compared with "
-                "built-in samplers.")
-    named = f" ({info.baseline})" if info.baseline else ""
-    return (f"Error {info.error:.3g} against {info.baseline_error:.3g} for the best built-in"
-            f"{named}{at}, measured{seeds} by the author{_verdict(info)}.")
-
-
-def _verdict(info: PresetInfo) -> str:
-    gain = (info.baseline_error or 0.0) - (info.error or 0.0)
-    if abs(gain) < (info.error_interval or 0.0) + (info.baseline_interval or 0.0):
-        return "; the two are too close to call"
-    return "; the built-in is better" if gain < 0 else ""
 
 
 def _check_range(solver: Solver) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .canvas import PLAIN, Canvas
 
-def relative_errors(x: Tensor, reference: Tensor) -> Tensor:
+
+def relative_errors(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
     """(B,) distance of each x to its reference over the references' root mean square norm.
+
+    Of several media each counts the same: the root mean square of what each has by itself.
 
     Args:
         x: (B, ...) results.
         reference: (B, ...) converged results of the same starts.
+        canvas: which media lie in them.
     """
-    difference = (x - reference).double().flatten(1).norm(dim=1)
-    size = reference.double().flatten(1).norm(dim=1).square().mean().sqrt()
+    difference = canvas.balanced(x - reference, reference).double().flatten(1).norm(dim=1)
+    lengths = canvas.balanced(reference, reference).double().flatten(1).norm(dim=1)
+    size = lengths.square().mean().sqrt()
     return difference / size
 
 

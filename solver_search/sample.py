@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .canvas import PLAIN, Canvas
 from .designer import Feature, bend, deviations, inputs
 from .solver import Solver, SolverError
 
@@ -23,7 +24,7 @@ class DivergedError(RuntimeError):
 
 def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | None = None, *,
            states: list[Tensor] | None = None, check: bool = False,
-           feature: Feature | None = None) -> Tensor:
+           feature: Feature | None = None, canvas: Canvas = PLAIN) -> Tensor:
     """Run `solver` from state x to its last sigma.
 
     Args:
@@ -34,6 +35,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         states: receives the N + 1 visited states, first and last included.
         check: stop at the first model output that is not finite.
         feature: (B, F) features of the newest model call, for a solver with a designer.
+        canvas: what lies where in x: several media, a mask.
 
     Returns:
         (B, C, ...) state at solver.sigmas[-1].
@@ -42,7 +44,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         DivergedError: with `check`, when the model's output is not finite.
         SolverError: when the solver has a designer and there is no `feature`.
     """
-    plan, bends = solver.plan, _bends(solver, feature)
+    plan, bends, begun = solver.plan, _bends(solver, feature, canvas), x
     told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
     ratio, rows, sigmas, told = (_cast(t, x) for t in (plan.ratio, plan.rows, solver.sigmas, told))
     used = plan.used.tolist()
@@ -61,35 +63,32 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
             if used[n][j]:
                 x = x + rows[n, j] * history[j]
         for bent in bends:
-            x = x + bent(n, denoised)
+            x = x + canvas.painted(bent(n, denoised))
         history = {j: h for j, h in history.items() if plan.last_use[j] > n}
+        if n == solver.steps - 1:
+            x = canvas.ended(solver, begun, x, denoised)
         if states is not None:
             states.append(x)
     return x
 
 
-def channel_means(x: Tensor) -> Tensor:
-    """(B, C, 1, ...) mean over all places of a state (B, C, ...)."""
-    places = tuple(range(2, x.ndim))
-    return x.mean(places, keepdim=True) if places else x
-
-
-def _bends(solver: Solver, feature: Feature | None) -> list[Callable[[int, Tensor], Tensor]]:
+def _bends(solver: Solver, feature: Feature | None,
+           canvas: Canvas) -> list[Callable[[int, Tensor], Tensor]]:
     """What else is added to the state after step n, given its model output."""
-    bends = [] if solver.plan.means is None else [_Means(solver.plan.means).bent]
+    bends = [] if solver.plan.means is None else [_Means(solver.plan.means, canvas).bent]
     return bends if solver.designer_in is None else [*bends, _Designed(solver, feature).bent]
 
 
 class _Means:
     """The means of a run's outputs, and the rows that only they follow."""
 
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows.tolist()
+    def __init__(self, rows: Tensor, canvas: Canvas) -> None:
+        self.rows, self.canvas = rows.tolist(), canvas
         self.seen: list[Tensor] = []
 
     def bent(self, n: int, denoised: Tensor) -> Tensor:
         """What each channel's mean gets beside after step n."""
-        self.seen.append(channel_means(denoised))
+        self.seen.append(self.canvas.means(denoised))
         return sum(share * mean for share, mean in zip(self.rows[n], self.seen, strict=False))
 
 

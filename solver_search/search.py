@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .canvas import PLAIN, Canvas
 from .clocks import Clock
 from .designer import Feature
 from .metrics import relative_errors
@@ -56,6 +57,7 @@ class Problem:
         difference: finite-difference step that the model's precision allows: 2e-3 for float32,
             1e-2 float16, 3e-2 bfloat16.
         feature: (B, F) features of the newest call of `denoise`, where a method asks for them.
+        canvas: which media lie in a state; each of about the same norm (Canvas.balance).
     """
 
     denoise: RowDenoise
@@ -69,6 +71,7 @@ class Problem:
     batch: int = 64
     difference: float = 2e-3
     feature: Feature | None = None
+    canvas: Canvas = PLAIN
 
     @property
     def steps(self) -> int:
@@ -183,11 +186,16 @@ class Run:
         with torch.no_grad():
             parts = items.split(self.problem.batch)  # features are those of one batch
             return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
-                                     feature=self.problem.feature) for part in parts])
+                                     feature=self.problem.feature, canvas=self.problem.canvas)
+                              for part in parts])
 
     def errors(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items),) relative errors of a solver on given starts against the teacher."""
-        return relative_errors(self.ends(solver, items), self.reference_of(items))
+        return self.errors_of(self.ends(solver, items), items)
+
+    def errors_of(self, ends: Tensor, items: Tensor) -> Tensor:
+        """(len(items),) relative errors of given ends against the teacher's."""
+        return relative_errors(ends, self.reference_of(items), self.problem.canvas)
 
     def reference_of(self, items: Tensor) -> Tensor:
         """(len(items), C, ...) the teacher's ends.
@@ -222,7 +230,7 @@ class Run:
         """
         solver = solver.detach()
         ends = self.ends(solver, self.held_out)
-        errors = relative_errors(ends, self.reference_of(self.held_out))
+        errors = self.errors_of(ends, self.held_out)
         error = float(errors.mean())
         improved = error < self.best_error
         if improved:

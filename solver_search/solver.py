@@ -114,6 +114,10 @@ class Solver:
         """This solver, and another one's weights for each channel's mean."""
         return self if other is None else replace(self, mean_weights=other.weights)
 
+    def without_means(self) -> Solver:
+        """This solver with the same weights for each channel's mean as for the rest."""
+        return replace(self, mean_weights=None)
+
     def detach(self) -> Solver:
         """The same numbers, free of any autograd graph."""
         numbers = {name: getattr(self, name) for name in TENSORS}

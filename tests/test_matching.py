@@ -83,9 +83,22 @@ def test_best_match_never_takes_a_foreign_family_silently(matching: ModuleType) 
         matching.best_match([preset()], None, 0)
 
 
-@pytest.mark.parametrize(("cfg", "warned"), [(4.0, False), (2.0, False), (1.9, True), (7.0, True)])
-def test_far_cfg_is_said(comfy: ModuleType, cfg: float, warned: bool) -> None:
-    apply = load("nodes.comfy_bridge.apply")
-    assert bool(apply._guidance_in_words(cfg, 4.0)) is warned
-    assert not apply._guidance_in_words(cfg, None)
-    assert not apply._guidance_in_words(None, 4.0)
+@pytest.mark.parametrize(("cfg", "said"), [
+    (4.0, ""), (2.0, ""), (5.5, ""), (1.9, "from CFG 2 to 5.5"), (7.0, "This is CFG 7")])
+def test_a_measured_range_is_kept_to(cfg: float, said: str) -> None:
+    remark = load("presets.words").guidance_remark
+    info = preset(guidance=4.0, guidance_low=2.0, guidance_high=5.5,
+                  guidance_measured="2: 0.1 / 0.2").info
+    assert said in remark(info, cfg) and bool(said) == bool(remark(info, cfg))
+    assert not remark(info, None)
+
+
+def test_without_a_measurement_only_its_own_cfg_is_known() -> None:
+    remark = load("presets.words").guidance_remark
+    unmeasured = preset(guidance=4.0)
+    assert not remark(unmeasured.info, 4.0)
+    assert remark(unmeasured.info, 4.2).startswith("Unknown away from CFG 4. ")
+    assert unmeasured.promise.endswith("Unknown away from CFG 4.")
+    lost = preset(guidance=4.0, guidance_measured="4: 0.2 / 0.1").info
+    assert remark(lost, 4.0).startswith("Not better than the built-in samplers at any CFG")
+    assert not remark(preset(guidance=None).info, 4.0)

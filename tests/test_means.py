@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.canvas import channel_means
 from solver_search.clocks import arcsinh_clock, flow_clock
 from solver_search.forms import alpha
 from solver_search.methods.fit import fit
 from solver_search.methods.rows import fit_rows
 from solver_search.metrics import relative_errors
 from solver_search.part import part_of
-from solver_search.sample import channel_means, sample
+from solver_search.sample import sample
 from solver_search.search import Event, Problem, Run, search
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.patcher_extension
@@ -12,32 +12,29 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...presets.preset import Preset
-from ...solver_search.part import FALLBACK, Part, part_of, stretched
+from ...solver_search.canvas import Canvas
+from ...solver_search.part import stretched
 from ...solver_search.sample import sample
-from ...solver_search.solver import Solver, SolverError
+from ...solver_search.solver import Solver
 from .console import say
 from .features import Probe
-from .model import MODEL_SAMPLING, first_sigma, flow_shift, prediction, time
+from .levels import as_sigmas, check_model, found_for
+from .model import MODEL_SAMPLING, first_sigma, time
+from .remarks import NO_MEANS, place_in_words, remarks
+from .samplers import place_in
 
-RANGE_TOLERANCE = 0.01  # published tables round sigma_max to three digits
 WRAPPER_KEY = "solver-search"
-GUIDANCE_RANGE = (0.5, 1.7)  # docs/decisions/guidance.md
-LOW_SHARE = 0.4  # below it a search for the part won in every cell of benchmarks/results/parts.md
-LOW_HINT = " At so low a denoise a preset searched for it does better: Search Solver's denoise."
-
-
-class MismatchError(ValueError):
-    """A preset meets a model or noise levels it cannot serve; the message says which and why."""
+Choose = Callable[[Any, Tensor], Solver]  # (guider, asked noise levels) -> solver
 
 
 def as_sampler(preset: Preset) -> comfy.samplers.KSAMPLER:
     """SAMPLER object that runs the preset's solver on the noise levels it is given."""
-    return comfy.samplers.KSAMPLER(run_preset, {"preset": preset})
+    def choose(guider: Any, sigmas: Tensor) -> Solver:  # noqa: ANN401
+        chosen, part = found_for(preset, guider.inner_model.model_sampling, sigmas)
+        _say(remarks(chosen, part, guider, guider.inner_model.model_sampling, len(sigmas) - 1))
+        return part.solver
 
-
-def as_sigmas(solver: Solver) -> Tensor:
-    """SIGMAS of a solver, float32."""
-    return solver.sigmas.float()
+    return comfy.samplers.KSAMPLER(sample_solver_search, {"choose": choose})
 
 
 def rest_of(preset: Preset, model: ModelPatcher, denoise: float) -> Tensor:
@@ -49,55 +46,105 @@ def rest_of(preset: Preset, model: ModelPatcher, denoise: float) -> Tensor:
 
 
 @torch.no_grad()
-def run_preset(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
-               extra_args: dict[str, Any] | None = None,
-               callback: Callable[[dict[str, Any]], None] | None = None,
-               disable: bool | None = None, *, preset: Preset) -> Tensor:
-    """A k-diffusion sampler function: the part of the preset that `sigmas` ask for.
+def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
+                         extra_args: dict[str, Any] | None = None,
+                         callback: Callable[[dict[str, Any]], None] | None = None,
+                         disable: bool | None = None, *, choose: Choose,
+                         shapes: Sequence[Sequence[int]] | None = None) -> Tensor:
+    """A k-diffusion sampler function: the part of a solver that `sigmas` ask for.
+
+    Its name is a contract for packs that recognise samplers by theirs (step caches and the like):
+    `sampler_function.__name__` is "sample_solver_search", for every way a preset is used. It
+    makes at most one model call and exactly one callback per step, in order, and adds no noise.
+    `transformer_options["sample_sigmas"]` holds the noise levels that the model is told. In the
+    step that ends at sigma 0 the callback's `denoised` is the finished state.
+
+    Args:
+        choose: says which solver the noise levels ask for.
+        shapes: (B, C, ...) of each medium in x, where the caller knows them.
 
     Raises:
         MismatchError: if the model is of another kind, or the solver cannot do this part.
         DivergedError: if the model's output is not finite.
     """
-    guider = model.inner_model
-    solver = solver_for(preset, guider, guider.inner_model.model_sampling, sigmas)
-    return run_solver(model, x, sigmas, extra_args, callback, disable, solver=solver)
+    if len(sigmas) < 2:
+        return x
+    solver = choose(model.inner_model, sigmas)
+    if shapes is None:
+        shapes = _shapes_in(model.inner_model)
+    if solver.mean_weights is not None and not shapes and _packed(model.inner_model, x):
+        say(NO_MEANS)
+        solver = solver.without_means()
+    return _run(model, x, solver, extra_args or {}, callback or _nobody, shapes or ())
 
 
-@torch.no_grad()
-def run_solver(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
-               extra_args: dict[str, Any] | None = None,
-               callback: Callable[[dict[str, Any]], None] | None = None,
-               disable: bool | None = None, *, solver: Solver) -> Tensor:
-    """The one loop with ComfyUI's call signature; `solver` begins and ends where `sigmas` do.
-
-    Raises:
-        DivergedError: if the model's output is not finite.
-    """
-    visited = as_sigmas(solver).to(x.device)
-    ones, named, feature = x.new_ones(x.shape[0]), _told(extra_args or {}, visited), None
+def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: dict[str, Any],
+         callback: Callable[[dict[str, Any]], None], shapes: Sequence[Sequence[int]]) -> Tensor:
+    """The one loop with ComfyUI's calls; the last callback waits for the finished state."""
+    visited, told = (s.to(x.device) for s in (as_sigmas(solver), _told(solver)))
+    named, feature = _with_levels(extra_args, told), None
     if solver.designer_in is not None:
         probe = Probe(model.inner_model.inner_model.diffusion_model)
-        named["model_options"] = probe.patched(named.get("model_options", {}))
+        named["model_options"] = probe.patched(named["model_options"])
         feature = probe.feature
-
-    def denoise(state: Tensor, sigma: Tensor) -> Tensor:
-        return model(state, sigma * ones, **named)
+    canvas = _canvas(model, named, told[-2].expand(len(x)), shapes)
+    waiting: list[Tensor] = []
 
     def tell(row: int, state: Tensor, denoised: Tensor) -> None:
-        if callback is not None:
-            callback({"i": row, "x": state, "denoised": denoised, "sigma": visited[row],
-                      "sigma_hat": visited[row]})
+        if row == solver.steps - 1 and float(solver.sigmas[-1]) == 0 and not waiting:
+            waiting.append(state)
+            return
+        callback({"i": row, "x": state, "denoised": denoised, "sigma": visited[row],
+                  "sigma_hat": visited[row]})
 
-    return sample(denoise, solver, x, tell, check=True, feature=feature)
+    end = sample(lambda state, sigma: model(state, sigma.expand(len(state)), **named), solver, x,
+                 tell, check=True, feature=feature, canvas=canvas)
+    for state in waiting:
+        tell(solver.steps - 1, state, end)
+    return end
 
 
-def _told(extra_args: dict[str, Any], visited: Tensor) -> dict[str, Any]:
-    """Arguments of a model call; patches that look for the current step find ours."""
+def _told(solver: Solver) -> Tensor:
+    """(N + 1,) noise levels that the model is told, and the last one."""
+    own = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
+    return torch.cat([own, solver.sigmas[-1:]]).float()
+
+
+def _with_levels(extra_args: dict[str, Any], told: Tensor) -> dict[str, Any]:
+    """Arguments of a model call; patches that look for the current step find it."""
     options = dict(extra_args.get("model_options", {}))
     options["transformer_options"] = {**options.get("transformer_options", {}),
-                                      "sample_sigmas": visited}
+                                      "sample_sigmas": told}
     return {**extra_args, "model_options": options}
+
+
+def _canvas(model: Callable[..., Tensor], extra_args: dict[str, Any], last: Tensor,
+            shapes: Sequence[Sequence[int]]) -> Canvas:
+    """The media in a state, and the mask of the last model call (KSamplerX0Inpaint)."""
+    mask = extra_args.get("denoise_mask")
+    changed = extra_args["model_options"].get("denoise_mask_function")
+    if mask is not None and changed is not None:
+        levels = getattr(model, "sigmas", extra_args["model_options"]["transformer_options"][
+            "sample_sigmas"])
+        mask = changed(last, mask, extra_options={"model": model.inner_model, "sigmas": levels})
+    return Canvas(tuple(tuple(shape[1:]) for shape in shapes), mask,
+                  getattr(model, "latent_image", None))
+
+
+def _shapes_in(guider: Any) -> Sequence[Sequence[int]]:  # noqa: ANN401
+    """Shapes of nested latents, where the model asks ComfyUI for them."""
+    for entries in getattr(guider, "conds", {}).values():
+        for entry in entries:
+            found = entry.get("model_conds", {}).get("latent_shapes")
+            if found is not None:
+                return found.cond
+    return ()
+
+
+def _packed(guider: Any, x: Tensor) -> bool:  # noqa: ANN401
+    """Whether x looks like several media in one row: (B, 1, N) of a model with more channels."""
+    channels = guider.inner_model.latent_format.latent_channels
+    return x.ndim == 3 and x.shape[1] == 1 and channels != 1
 
 
 def use_preset(model: ModelPatcher, preset: Preset) -> ModelPatcher:
@@ -118,91 +165,37 @@ def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
     """Wrapper of CFGGuider.outer_sample that swaps in our sampler and noise levels."""
     def wrapper(executor: Callable[..., Tensor], noise: Tensor, latent_image: Tensor,
                 sampler: object, sigmas: Tensor, *rest: object, **named: object) -> Tensor:
-        if isinstance(sampler, comfy.samplers.KSAMPLER):
+        place = place_in(sampler)
+        if place.why_not:
+            say(place_in_words(place, preset))
+        elif len(sigmas) > 1:
             guider = executor.class_obj
             ms = guider.model_patcher.get_model_object(MODEL_SAMPLING)
-            solver = solver_for(preset, guider, ms, sigmas)
-            sampler = comfy.samplers.KSAMPLER(run_solver, {"solver": solver},
-                                              sampler.inpaint_options)
-            sigmas = as_sigmas(solver).to(sigmas.device)
+            chosen, part = found_for(preset, ms, sigmas, movable=True)
+            _say([place_in_words(place, chosen),
+                  *remarks(chosen, part, guider, ms, len(sigmas) - 1)])
+            sampler = place.put(sampler, _replacement(preset, part.solver,
+                                                      named.get("latent_shapes")))
+            sigmas = as_sigmas(part.solver).to(sigmas.device)
         return executor(noise, latent_image, sampler, sigmas, *rest, **named)
     return wrapper
 
 
-def solver_for(preset: Preset, guider: object, ms: torch.nn.Module, sigmas: Tensor) -> Solver:
-    """The solver that does what a sampler was asked for; says what is worth knowing of it.
+def _replacement(preset: Preset, solver: Solver, shapes: Any) -> comfy.samplers.KSAMPLER:  # noqa: ANN401
+    """Runs the solver; a sampler around it that asks for other noise levels gets their part."""
+    def choose(guider: Any, sigmas: Tensor) -> Solver:  # noqa: ANN401
+        own = as_sigmas(solver)
+        if len(sigmas) == len(own) and torch.allclose(sigmas.float().cpu(), own):
+            return solver
+        return found_for(preset, guider.inner_model.model_sampling, sigmas)[1].solver
 
-    Raises:
-        MismatchError: wrong kind of model, or a part that this preset cannot do.
-    """
-    asked = len(sigmas) - 1
-    chosen = preset.member(asked, float(sigmas[0]))
-    check_model(chosen, ms)
-    try:
-        part = part_of(chosen.solver, sigmas, time(ms))
-    except SolverError as error:
-        raise MismatchError(f"'{chosen.info.name}' cannot sample this: {error}") from error
-    remarks = (_part_in_words(part, chosen, asked), _shift_in_words(chosen, ms),
-               _guidance_in_words(getattr(guider, "cfg", None), chosen.info.guidance))
-    if any(remarks):
-        say("\n".join(filter(None, remarks)))
-    return part.solver
+    return comfy.samplers.KSAMPLER(sample_solver_search, {"choose": choose, "shapes": shapes})
 
 
-def check_model(preset: Preset, ms: torch.nn.Module) -> None:
-    """Refuse a model of the other kind or with another noise range.
-
-    Raises:
-        MismatchError: says which, and what to do.
-        UnsuitableModelError: the model has no noise levels to place.
-    """
-    flow = prediction(ms) == "flow"
-    if flow != preset.solver.flow:
-        names = {True: "a flow model (such as SD3 or Flux)",
-                 False: "an eps or v model (such as SD1.5 or SDXL)"}
-        raise MismatchError(f"This solver is for {names[preset.solver.flow]}, but the connected "
-                            f"model is {names[flow]}. Pick a preset that matches the model, or "
-                            "search one with the Search Solver node.")
-    top, made_for = float(ms.sigma_max), preset.top
-    if abs(made_for - top) > RANGE_TOLERANCE * top:
-        raise MismatchError(f"This solver is for noise from sigma {made_for:.4g}, but the "
-                            f"connected model's noise starts at {top:.4g}; it was made for "
-                            "another noise schedule. Pick a preset for this model, or search "
-                            "one.")
+def _say(lines: list[str]) -> None:
+    if any(lines):
+        say("\n".join(filter(None, lines)))
 
 
-def _part_in_words(part: Part, preset: Preset, asked: int) -> str:
-    own, calls, n = preset.solver.steps, preset.solver.nfe, part.solver.nfe
-    first, last = float(part.solver.sigmas[0]), float(part.solver.sigmas[-1])
-    way = f"sigma {first:.4g} to {last:.4g}"
-    if part.kind == "whole":
-        return (f"This solver takes its own {calls} steps; the {asked} asked for are not used."
-                if asked not in (own, calls) else "")
-    return {
-        "piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}.",
-        "moved piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}, moved to "
-                       f"{way}.",
-        "stretched": f"All {own} steps of the solver are laid into {way}."
-                     + (LOW_HINT if part.share < LOW_SHARE else ""),
-        "placed": f"{n} steps from {way}, placed like the solver's {own}. Its searched weights "
-                  f"are for {own} steps, so a plain rule ({FALLBACK}) is used instead. Pick or "
-                  f"search a preset with {n} steps.",
-    }[part.kind]
-
-
-def _shift_in_words(preset: Preset, ms: torch.nn.Module) -> str:
-    own, found = preset.info.shift, flow_shift(ms)
-    if not own or not found or abs(own - found) <= 1e-3 * own:
-        return ""
-    return (f"The model's shift is set to {found:.4g}. This solver brings its own noise levels, "
-            f"searched at shift {own:.4g}: the setting changes only where a denoise below 1 "
-            "begins.")
-
-
-def _guidance_in_words(cfg: float | None, guidance: float | None) -> str:
-    """A remark when CFG is far from the one searched at: measured, the gain is then lost."""
-    low, high = (bound * (guidance or 0) for bound in GUIDANCE_RANGE)
-    if cfg is None or not guidance or low <= cfg <= high:
-        return ""
-    return (f"This solver was searched at CFG {guidance:g}; at CFG {cfg:g} it may be worse than "
-            f"a built-in sampler. Stay within {low:.3g} to {high:.3g}, or search again.")
+def _nobody(step: dict[str, Any]) -> None:
+    pass

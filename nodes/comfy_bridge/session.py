@@ -17,7 +17,9 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...solver_search.canvas import PLAIN, Canvas
 from .features import Probe
+from .latents import is_nest, media_shapes
 from .model import MODEL_SAMPLING, first_sigma, is_discrete, smooth_time
 from .prompts import Conds, count, marked, only, rows_of
 
@@ -31,13 +33,17 @@ class Session:
     Args:
         wrap: the guider, as samplers see it.
         extra_args: what samplers hand to each model call.
-        latent_image: (B, C, ...) encoded picture, zeros for text-to-image.
+        latent_image: (B, C, ...) encoded picture, zeros for text-to-image; several media lie
+            in one row, (B, 1, N), as samplers get them.
+        canvas: which media those are.
     """
 
-    def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor) -> None:
+    def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor,
+                 canvas: Canvas = PLAIN) -> None:
         self.wrap = wrap
         self.extra_args = extra_args
         self.latent_image = latent_image
+        self.canvas = canvas
         self.sampling = wrap.inner_model.model_sampling
         self.order: Tensor | None = None
         self._probe: Probe | None = None
@@ -90,14 +96,31 @@ class Session:
         """How many different prompts the guider holds."""
         return count(self.wrap.original_conds.values())
 
+    @property
+    def guidance(self) -> float | None:
+        """CFG scale of an ordinary guider with a negative prompt; None: it cannot be changed."""
+        plain = type(self.wrap).predict_noise is Guider.predict_noise
+        return float(self.wrap.cfg) if plain and self.wrap.conds.get("negative") else None
+
+    @contextlib.contextmanager
+    def guided(self, cfg: float) -> Iterator[None]:
+        """The same at another CFG scale; only where `guidance` is not None."""
+        before = self.wrap.cfg
+        self.wrap.set_cfg(cfg)
+        try:
+            yield
+        finally:
+            self.wrap.set_cfg(before)
+
     def deal(self, order: Tensor) -> None:
         """Say which prompt each start has: start i has prompt order[i]."""
         self.order = order
 
     def latent(self, x: Tensor) -> Tensor:
-        """Finished states as LATENT samples on the CPU."""
+        """Finished states as LATENT samples on the CPU; of several media the first."""
         end = self.sampling.inverse_noise_scaling(torch.zeros(1, device=self.device), x)
-        return self.wrap.inner_model.process_latent_out(end.to(torch.float32)).cpu()
+        whole = self.wrap.inner_model.process_latent_out(end.to(torch.float32)).cpu()
+        return self.canvas.parts(whole)[0]
 
     def denoise(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
         """One model call; row b of x belongs to start items[b] and its prompt.
@@ -143,7 +166,7 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
 
     Args:
         guider: any ComfyUI guider; it is copied, never changed.
-        latent_image: (B, C, ...) fixes size and batch.
+        latent_image: (B, C, ...) fixes size and batch; may be ComfyUI's nest of several media.
         work: gets the Session, outside inference mode and without grad.
         smooth: interpolate a discrete model's time (searching).
         differentiable: make weights usable in a backward pass.
@@ -157,19 +180,20 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
         if smooth and is_discrete(ms):
             own.model_patcher.add_object_patch(MODEL_SAMPLING, smooth_time(ms))
         latent_image = _plain(latent_image)
-        worker = _Worker(work, differentiable)
+        worker = _Worker(work, differentiable, Canvas(media_shapes(latent_image)))
         sigmas = torch.tensor([float(ms.sigma_max), 0.0])
-        own.sample(torch.zeros_like(latent_image), latent_image, worker, sigmas,
-                   disable_pbar=True, seed=seed)
+        own.sample(latent_image * 0, latent_image, worker, sigmas, disable_pbar=True, seed=seed)
         return worker.result
 
 
 class _Worker(comfy.samplers.Sampler):
     """A SAMPLER whose sampling is our work."""
 
-    def __init__(self, work: Callable[[Session], Any], differentiable: bool) -> None:
+    def __init__(self, work: Callable[[Session], Any], differentiable: bool,
+                 canvas: Canvas) -> None:
         self.work = work
         self.differentiable = differentiable
+        self.canvas = canvas
         self.result: Any = None
 
     def sample(self, model_wrap: Guider, sigmas: Tensor, extra_args: dict[str, Any],
@@ -179,7 +203,7 @@ class _Worker(comfy.samplers.Sampler):
         model = model_wrap.inner_model
         guard = trainable(model) if self.differentiable else contextlib.nullcontext()
         with guard:
-            self.result = self.work(Session(model_wrap, extra_args, latent_image))
+            self.result = self.work(Session(model_wrap, extra_args, latent_image, self.canvas))
         return torch.zeros_like(noise)
 
 
@@ -216,6 +240,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return value.clone() if value.is_inference() else value
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
+    if is_nest(value):
+        return type(value)([_plain(v) for v in value.unbind()])
     if isinstance(value, (list, tuple)):
         return type(value)(_plain(v) for v in value)
     return value

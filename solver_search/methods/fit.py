@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..metrics import relative_errors
 from ..parameters import Space, from_solver
 from ..search import Run
 from ..solver import Solver, SolverError
@@ -143,7 +142,7 @@ def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tens
             except SolverError:  # free rows of a hopeless schedule may leave every bound
                 continue
             found.append(Candidate(name, "free" if free else "consistent", solver,
-                                   relative_errors(end, teacher.end[items])))
+                                   run.errors_of(end, items)))
             run.tell(f"rows on {found[-1].label}: {found[-1].loss:.4f}")
     return sorted(found, key=lambda c: c.loss)
 
@@ -155,7 +154,7 @@ def _with_means(run: Run, teacher: Trajectory, candidate: Candidate, items: Tens
                                free=candidate.kind == "free", means=True)
     except SolverError:
         return candidate
-    errors = relative_errors(end, teacher.end[items])
+    errors = run.errors_of(end, items)
     gain = float(errors.mean() / candidate.errors.mean())
     run.tell(f"rows of means on {candidate.label}: {gain:.3f} of its error")
     if gain > MEANS_GAIN:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..forms import denoised_steps, mean_rows
 from ..parameters import Parameters, Space, to_solver
-from ..sample import channel_means, sample
+from ..sample import sample
 from ..search import Run
 from ..solver import Solver, SolverError
 from .coordinates import Coordinate, coordinates, moved, values
@@ -212,7 +212,7 @@ def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,
             fresh = run.call(x[:active], sigmas[:active, n], item.expand(active))
             rest = outputs[n].expand(len(x) - active, *x.shape[1:])
             own[n] = torch.cat([fresh, rest])
-        own_means.append(channel_means(own[n]))
+        own_means.append(run.problem.canvas.means(own[n]))
         x = ratio[:, n].reshape(shape) * x
         for j in range(n + 1):
             x = x + rows[:, n, j].reshape(shape) * own[j]

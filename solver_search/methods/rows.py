@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..canvas import Canvas
 from ..forms import denoised_steps, from_denoised_rows
-from ..sample import channel_means
 from ..search import Run
 from ..solver import Solver
 from ..tableaus import TABLEAUS
@@ -57,7 +57,8 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
         outputs.append(denoise(x, sigmas[n].to(x.dtype).to(x.device)))
         r = float(sigmas[n + 1] / sigmas[n])
         target = teacher.at(float(sigmas[n + 1]), items).to(x)
-        step = _Step(x, outputs, target, r, RIDGE[free] if ridge is None else ridge)
+        step = _Step(x, outputs, target, r, RIDGE[free] if ridge is None else ridge,
+                     run.problem.canvas)
         x, keep[n], *fitted = step.fitted(prior[n, : n + 1], free=free, means=means)
         rows[0, n, : n + 1], rows[1, n, : n + 1] = fitted
     start = keep if free else None
@@ -68,7 +69,8 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
 
 @dataclass(frozen=True)
 class _Step:
-    """Where one step begins, the outputs it may use, where the teacher is after it, and the ridge.
+    """Where one step begins, the outputs it may use, where the teacher is after it, the ridge,
+    and which media lie in a state.
 
     Starts lie along the first dimension of x, outputs and target; r is sigma' / sigma.
     """
@@ -78,6 +80,7 @@ class _Step:
     target: Tensor
     r: float
     ridge: float
+    canvas: Canvas
 
     def fitted(self, prior: Tensor, *, free: bool, means: bool,
                ) -> tuple[Tensor, float, Tensor, Tensor]:
@@ -85,7 +88,8 @@ class _Step:
         if not means:
             row, factor = self.row(prior, free=free, scaled=free)
             return self.after(row, factor), factor, row, row
-        rest, mean = self.of(lambda x: x - channel_means(x)), self.of(channel_means)
+        mean_of = self.canvas.means
+        rest, mean = self.of(lambda x: x - mean_of(x)), self.of(mean_of)
         row, factor = rest.row(prior, free=free, scaled=free)
         mean = replace(mean, x=factor * mean.x)
         own, _ = mean.row(row, free=free, scaled=False)

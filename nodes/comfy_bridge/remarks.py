@@ -1,0 +1,59 @@
+"""What is worth knowing of a run, in an artist's words."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...presets.preset import Preset
+from ...presets.words import guidance_remark
+from ...solver_search.part import FALLBACK, Part
+from .model import flow_shift
+from .samplers import Place, adds_noise
+
+LOW_SHARE = 0.4  # below it a search for the part won in every cell of benchmarks/results/parts.md
+LOW_HINT = " At so low a denoise a preset searched for it does better: Search Solver's denoise."
+NO_MEANS = ("This latent holds several media, and the model does not say where each lies: the "
+            "solver's weights for mean colours are left out.")
+
+
+def remarks(preset: Preset, part: Part, guider: object, ms: nn.Module, asked: int) -> list[str]:
+    """Sentences on the part that is sampled, the model's shift and the CFG; "" for nothing."""
+    return [_part_in_words(part, preset, asked), _shift_in_words(preset, ms),
+            guidance_remark(preset.info, getattr(guider, "cfg", None))]
+
+
+def place_in_words(place: Place, preset: Preset) -> str:
+    """What Use Solver did with the sampler it met, in one line."""
+    if place.why_not:
+        return f"Use Solver does nothing here: {place.why_not}."
+    noise = f" ({place.name} adds noise, the solver adds none)" if adds_noise(place.name) else ""
+    inside = f" inside {place.inside}" if place.inside else ""
+    return f"'{preset.info.name}' samples{inside} instead of {place.name}{noise}."
+
+
+def _part_in_words(part: Part, preset: Preset, asked: int) -> str:
+    own, calls, n = preset.solver.steps, preset.solver.nfe, part.solver.nfe
+    first, last = float(part.solver.sigmas[0]), float(part.solver.sigmas[-1])
+    way = f"sigma {first:.4g} to {last:.4g}"
+    if part.kind == "whole":
+        return (f"This solver takes its own {calls} steps; the {asked} asked for are not used."
+                if asked not in (own, calls) else "")
+    return {
+        "piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}.",
+        "moved piece": f"Steps {part.first + 1} to {part.last} of the solver's {own}, moved to "
+                       f"{way}.",
+        "stretched": f"All {own} steps of the solver are laid into {way}."
+                     + (LOW_HINT if part.share < LOW_SHARE else ""),
+        "placed": f"{n} steps from {way}, placed like the solver's {own}. Its searched weights "
+                  f"are for {own} steps, so a plain rule ({FALLBACK}) is used instead. Pick or "
+                  f"search a preset with {n} steps.",
+    }[part.kind]
+
+
+def _shift_in_words(preset: Preset, ms: nn.Module) -> str:
+    own, found = preset.info.shift, flow_shift(ms)
+    if not own or not found or abs(own - found) <= 1e-3 * own:
+        return ""
+    return (f"The model's shift is set to {found:.4g}. This solver brings its own noise levels, "
+            f"searched at shift {own:.4g}: the setting changes only where a denoise below 1 "
+            "begins.")
