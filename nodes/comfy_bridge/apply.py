@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ...presets.preset import Preset
 from ...solver_search.canvas import Canvas
-from ...solver_search.part import stretched
+from ...solver_search.part import Part, stretched
 from ...solver_search.sample import sample
 from ...solver_search.solver import Solver
 from .console import say
 from .features import Probe
 from .levels import as_sigmas, check_model, found_for
-from .model import MODEL_SAMPLING, first_sigma, time
+from .model import MODEL_SAMPLING, first_sigma, flow_shift, time
 from .remarks import NO_MEANS, place_in_words, remarks
 from .samplers import place_in
 
@@ -30,8 +30,9 @@ Choose = Callable[[Any, Tensor], Solver]  # (guider, asked noise levels) -> solv
 def as_sampler(preset: Preset) -> comfy.samplers.KSAMPLER:
     """SAMPLER object that runs the preset's solver on the noise levels it is given."""
     def choose(guider: Any, sigmas: Tensor) -> Solver:  # noqa: ANN401
-        chosen, part = found_for(preset, guider.inner_model.model_sampling, sigmas)
-        _say(remarks(chosen, part, guider, guider.inner_model.model_sampling, len(sigmas) - 1))
+        ms = guider.inner_model.model_sampling
+        chosen, part = found_for(preset, ms, sigmas)
+        _say(_remarks(chosen, part, guider, ms, sigmas))
         return part.solver
 
     return comfy.samplers.KSAMPLER(sample_solver_search, {"choose": choose})
@@ -173,7 +174,7 @@ def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
             ms = guider.model_patcher.get_model_object(MODEL_SAMPLING)
             chosen, part = found_for(preset, ms, sigmas, movable=True)
             _say([place_in_words(place, chosen),
-                  *remarks(chosen, part, guider, ms, len(sigmas) - 1)])
+                  *_remarks(chosen, part, guider, ms, sigmas)])
             sampler = place.put(sampler, _replacement(preset, part.solver,
                                                       named.get("latent_shapes")))
             sigmas = as_sigmas(part.solver).to(sigmas.device)
@@ -190,6 +191,12 @@ def _replacement(preset: Preset, solver: Solver, shapes: Any) -> comfy.samplers.
         return found_for(preset, guider.inner_model.model_sampling, sigmas)[1].solver
 
     return comfy.samplers.KSAMPLER(sample_solver_search, {"choose": choose, "shapes": shapes})
+
+
+def _remarks(preset: Preset, part: Part, guider: object, ms: torch.nn.Module,
+             sigmas: Tensor) -> list[str]:
+    return remarks(preset, part, len(sigmas) - 1, cfg=getattr(guider, "cfg", None),
+                   shift=flow_shift(ms))
 
 
 def _say(lines: list[str]) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from ...presets.preset import Preset
 from ...presets.words import guidance_remark
 from ...solver_search.part import FALLBACK, Part
-from .model import flow_shift
 from .samplers import Place, adds_noise
 
 LOW_SHARE = 0.4  # below it a search for the part won in every cell of benchmarks/results/parts.md
@@ -16,10 +13,17 @@ NO_MEANS = ("This latent holds several media, and the model does not say where e
             "solver's weights for mean colours are left out.")
 
 
-def remarks(preset: Preset, part: Part, guider: object, ms: nn.Module, asked: int) -> list[str]:
-    """Sentences on the part that is sampled, the model's shift and the CFG; "" for nothing."""
-    return [_part_in_words(part, preset, asked), _shift_in_words(preset, ms),
-            guidance_remark(preset.info, getattr(guider, "cfg", None))]
+def remarks(preset: Preset, part: Part, asked: int, *, cfg: float | None,
+            shift: float | None) -> list[str]:
+    """Sentences on the part that is sampled, the model's shift and the CFG; "" for nothing.
+
+    Args:
+        asked: steps asked for.
+        cfg: the guider's, None if it has none.
+        shift: the model's, None for eps and v models.
+    """
+    return [_part_in_words(part, preset, asked), _shift_in_words(preset, shift),
+            guidance_remark(preset.info, cfg)]
 
 
 def place_in_words(place: Place, preset: Preset) -> str:
@@ -50,8 +54,8 @@ def _part_in_words(part: Part, preset: Preset, asked: int) -> str:
     }[part.kind]
 
 
-def _shift_in_words(preset: Preset, ms: nn.Module) -> str:
-    own, found = preset.info.shift, flow_shift(ms)
+def _shift_in_words(preset: Preset, found: float | None) -> str:
+    own = preset.info.shift
     if not own or not found or abs(own - found) <= 1e-3 * own:
         return ""
     return (f"The model's shift is set to {found:.4g}. This solver brings its own noise levels, "
