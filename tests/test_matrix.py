@@ -7,11 +7,13 @@ from types import ModuleType
 import pytest
 import torch
 
-from tests.matrix.families import FAMILIES
+from tests.matrix.families import FAMILIES, Subject
 from tests.matrix.features import FEATURES
 from tests.matrix.outcome import CellError, outcome
+from tests.matrix.searched import CFG, simple
 from tests.matrix.table import PAGE, Cells, family_cells, feature_cells, page
-from tests.matrix.ways import CFG, WAYS, ksampler, simple
+from tests.matrix.ways import WAYS, Pair, Way, ksampler
+from tests.matrix.who import Ours, Own
 
 from .pack import load, preset_of
 
@@ -41,18 +43,17 @@ def test_the_page_says_what_was_seen() -> None:
     assert PAGE.read_text() == page(*SEEN)
 
 
-def test_a_wrong_solver_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_solver_does_not_pass() -> None:
     """The proof can fail: another table, or rows read by position, is caught."""
     subject = FAMILIES["SD3"].build()
 
-    def wrong(subject: object, steps: int = 4) -> object:
+    def wrong(subject: Subject, steps: int, denoise: float) -> object:
         sigmas = simple(subject, steps).double()
         table = load("solver_search.tableaus").TABLEAUS["ab2"](sigmas, flow=True)
         return preset_of(table, shift=3.0, guidance=CFG)
 
-    monkeypatch.setattr("tests.matrix.outcome.euler", wrong)
     with pytest.raises(CellError, match="off by"):
-        outcome(lambda: subject, ksampler)
+        outcome(lambda: subject, Way(ksampler, (Pair("ab2", Own(), Ours(wrong)),)))
 
 
 def test_model_sampling_nodes_after_ours_are_met_when_sampling() -> None:
@@ -66,7 +67,7 @@ def test_model_sampling_nodes_after_ours_are_met_when_sampling() -> None:
     used = use(subject.model, preset_of(table, shift=3.0))
     moved = ModelSamplingSD3().patch(used, 6.0)[0]
     with torch.inference_mode():
-        plain = ksampler(subject, None)
+        plain = ksampler(subject)
         assert torch.equal(_sampled(subject, moved), plain)  # the preset brings its own levels
 
     other = FAMILIES["SD1.5"].build()
@@ -81,4 +82,4 @@ def test_model_sampling_nodes_after_ours_are_met_when_sampling() -> None:
 def _sampled(subject: object, model: object) -> torch.Tensor:
     from dataclasses import replace
 
-    return ksampler(replace(subject, model=model), None)
+    return ksampler(replace(subject, model=model))

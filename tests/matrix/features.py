@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from .families import FAMILIES, GAIN, UNET, Subject, initialise, sd15
-from .ways import Way, half_mask, ksampler, masked, picture
+from .media import Latent
+from .ways import KSAMPLER, MASKED, Way, half_mask, ksampler, picture
+from .who import Who
 
 Change = Callable[[Subject], Subject]
 UNET_ONLY, TRANSFORMER, EVERY = ("SD1.5",), ("SD3",), ("SD1.5", "SD3", "Wan 2.1")
@@ -33,7 +35,7 @@ class Feature:
 
     change: Change
     on: tuple[str, ...] = EVERY
-    way: Way = ksampler
+    way: Way = KSAMPLER
     seen: bool = True
 
 
@@ -160,11 +162,16 @@ def compiled(subject: Subject) -> Subject:
     return replace(subject, model=model)
 
 
-def soft_mask(subject: Subject, preset: Any) -> Any:  # noqa: ANN401
-    """Sampling with a mask of many levels."""
+def ramp(subject: Subject) -> Latent:
+    """(1, 1, H, W) from 0 to 1."""
     height, width = subject.latent.shape[-2:]
-    mask = torch.linspace(0, 1, width).expand(1, 1, height, width)
-    return ksampler(subject, preset, latent={"samples": picture(subject), "noise_mask": mask})
+    return torch.linspace(0, 1, width).expand(1, 1, height, width)
+
+
+def ramped(subject: Subject, who: Who) -> Latent:
+    """Sampling with a mask of many levels."""
+    return ksampler(subject, who, latent={"samples": picture(subject),
+                                          "noise_mask": ramp(subject)})
 
 
 def inpaint_model(subject: Subject) -> Subject:
@@ -233,8 +240,9 @@ FEATURES: dict[str, Feature] = {
     "LazyCache": Feature(node("nodes_easycache", "LazyCacheNode", 9.0, 0.0, 1.0, False)),
     "torch.compile": Feature(compiled, ("SD1.5", "SD3"), seen=False),
     "differential diffusion": Feature(node("nodes_differential_diffusion",
-                                           "DifferentialDiffusion", 1.0), way=soft_mask),
-    "inpaint model": Feature(inpaint_model, UNET_ONLY, masked),
+                                           "DifferentialDiffusion", 1.0),
+                                      way=Way(ramped, mask=ramp)),
+    "inpaint model": Feature(inpaint_model, UNET_ONLY, MASKED),
     "context windows": Feature(windows, ("Wan 2.1",)),
     "weights in bf16": Feature(stored_as(torch.bfloat16), UNET_ONLY),
     "weights in fp16": Feature(stored_as(torch.float16), UNET_ONLY),

@@ -9,8 +9,10 @@ import torch
 
 from .families import FAMILIES
 from .features import EVERY, FEATURES, Feature, plain, subject_with
+from .media import off
 from .outcome import WORKS, CellError, outcome
-from .ways import WAYS, Way, ksampler, seen_by_a_search
+from .ways import KSAMPLER, WAYS, Way
+from .who import Own
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 Cells = dict[tuple[str, str], str]  # (row, column) -> outcome
@@ -47,8 +49,8 @@ def feature_cells(name: str) -> Cells:
 def _feature_ways(feature: Feature, family: str) -> dict[str, Way]:
     """Columns of a feature on a family: sampling, and searching where no mask is in play."""
     ways = {family: feature.way}
-    if feature.way is ksampler:
-        ways[f"search on {family}"] = seen_by_a_search
+    if feature.way is KSAMPLER:
+        ways[f"search on {family}"] = WAYS["Search Solver"]
     return ways
 
 
@@ -61,9 +63,9 @@ def _named(row: str, column: str, run: Callable[[], str]) -> str:
 
 def _check_seen(feature: Feature, name: str, family: str) -> None:
     with torch.inference_mode():
-        with_it = feature.way(subject_with(feature, family)(), None)
-        without = feature.way(plain(family), None)
-    if torch.equal(with_it, without):
+        with_it, without = (feature.way.run(subject, Own())
+                            for subject in (subject_with(feature, family)(), plain(family)))
+    if off(with_it, without) == 0:
         raise CellError(f"{name}, {family}: the feature changes nothing, the cell proves nothing.")
 
 
