@@ -5,6 +5,7 @@
     python run.py serve       start ComfyUI with this extension and leave it running
     python run.py bench       the benchmarks (two hours; --small: minutes; --all: a night)
     python run.py matrix      what works with what, tried; writes docs/compatibility.md
+    python run.py templates   ComfyUI's official workflow templates, walked; writes it there too
     python run.py train-demo  train the demo models anew
 
 The first start installs PyTorch and ComfyUI into this folder (.venv, .comfyui). With
@@ -27,6 +28,7 @@ PROGRAMS = {
     "serve": "launch.serve",
     "bench": "benchmarks",
     "matrix": "tests.matrix",
+    "templates": "tests.templates",
     "train-demo": "demo.train",
 }
 OLDEST = (3, 11)
