@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 from tests.matrix.families import FAMILIES, Subject
-from tests.matrix.features import FEATURES
-from tests.matrix.outcome import CellError, outcome
-from tests.matrix.searched import CFG, simple
-from tests.matrix.table import PAGE, Cells, family_cells, feature_cells, page
-from tests.matrix.ways import WAYS, Pair, Way, ksampler
-from tests.matrix.who import Ours, Own
+from tests.matrix.features import FEATURES, step_patch
+from tests.matrix.media import Latent, shapes_of
+from tests.matrix.nests import two_media
+from tests.matrix.other_ways import OTHER_WAYS
+from tests.matrix.outcome import ROUNDING, CellError, outcome
+from tests.matrix.searched import CFG, STEPS, preset_for, random_solver, searched, simple
+from tests.matrix.table import PAGE, Cells, family_cells, feature_cells, page, way_cells
+from tests.matrix.ways import KSAMPLER, MASKED, SEARCHED, WAYS, Pair, Way, ksampler, sampler_custom
+from tests.matrix.who import Ours, Own, Plain, Who
 
 from .pack import load, preset_of
 
-SEEN: list[Cells] = [{}, {}]
+SEEN: list[Cells] = [{}, {}, {}]
+TABLES = (FAMILIES, OTHER_WAYS, FEATURES)
 
 
 @pytest.fixture(autouse=True)
@@ -32,19 +39,50 @@ def test_family(name: str) -> None:
     assert len(cells) == len(WAYS)
 
 
+@pytest.mark.parametrize("name", OTHER_WAYS)
+def test_other_way(name: str) -> None:
+    SEEN[1].update(way_cells(name))
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_feature(name: str) -> None:
-    SEEN[1].update(feature_cells(name))
+    SEEN[2].update(feature_cells(name))
 
 
 def test_the_page_says_what_was_seen() -> None:
-    if len(SEEN[0]) < len(FAMILIES) * len(WAYS) or len({f for f, _ in SEEN[1]}) < len(FEATURES):
+    if any(len({row for row, _ in cells}) < len(names)
+           for cells, names in zip(SEEN, TABLES, strict=True)):
         pytest.skip("only part of the matrix was run")
     assert PAGE.read_text() == page(*SEEN)
 
 
+@pytest.mark.parametrize("way", ["KSampler", "denoise 0.5", "mask", "batch of 3"])
+def test_media_of_different_size_have_their_own_means(way: str) -> None:
+    subject = two_media()
+    assert outcome(lambda: subject, WAYS[way]) == "works"
+
+
+@pytest.mark.parametrize("way", ["callbacks of a KSampler", "soft mask",
+                                 "a mask for each of a batch of 3"])
+def test_media_of_different_size_in_the_other_ways(way: str) -> None:
+    subject = two_media()
+    assert outcome(lambda: subject, OTHER_WAYS[way]) == "works"
+
+
+def test_media_whose_shapes_nobody_tells_leave_their_means_out() -> None:
+    """A SAMPLER learns the shapes from models that ask ComfyUI for them; the toy does not."""
+    def without(subject: Subject, steps: int, denoise: float) -> Any:  # noqa: ANN401
+        return preset_for(subject, replace(random_solver(subject, steps), mean_weights=None))
+
+    subject = two_media()
+    pair = Pair("without means", Plain(without), Ours(searched))
+    assert outcome(lambda: subject, Way(sampler_custom, (pair,))) == "works"
+
+
+# The proof can fail: what follows holds that each wrong solver is seen.
+
 def test_a_wrong_solver_does_not_pass() -> None:
-    """The proof can fail: another table, or rows read by position, is caught."""
+    """Another table, or rows read by position."""
     subject = FAMILIES["SD3"].build()
 
     def wrong(subject: Subject, steps: int, denoise: float) -> object:
@@ -54,6 +92,110 @@ def test_a_wrong_solver_does_not_pass() -> None:
 
     with pytest.raises(CellError, match="off by"):
         outcome(lambda: subject, Way(ksampler, (Pair("ab2", Own(), Ours(wrong)),)))
+
+
+def changed(**parts: object) -> Callable[..., Any]:
+    """The searched preset with other fields."""
+    def make(subject: Subject, steps: int, denoise: float) -> Any:  # noqa: ANN401
+        return preset_for(subject, replace(random_solver(subject, steps), **parts))
+    return make
+
+
+@pytest.mark.parametrize("family", ["SD1.5", "SD3", "LTX-2"])
+@pytest.mark.parametrize("forgotten", ["mean_weights", "model_sigmas", "start"])
+def test_a_solver_that_forgets_a_field_is_seen(family: str, forgotten: str) -> None:
+    """Means as the rest, visited levels told, a start that counts as it is: each changes all."""
+    subject = FAMILIES[family].build()
+    none = torch.ones(STEPS) if forgotten == "start" else None
+    pair = Pair(forgotten, SEARCHED.expected, Ours(changed(**{forgotten: none})))
+    with pytest.raises(CellError, match="off by"):
+        outcome(lambda: subject, Way(ksampler, (pair,)))
+
+
+def forget(monkeypatch: pytest.MonkeyPatch, name: str, other: Callable) -> None:
+    """Our canvas without one of its rules."""
+    monkeypatch.setattr(load("solver_search.canvas").Canvas, name, other)
+
+
+@pytest.mark.parametrize("family", ["SD1.5", "SD3", "Wan 2.1", "LTX-2"])
+def test_a_masked_part_multiplied_by_the_row_sum_is_seen(family: str,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch, "ended", lambda self, solver, start, end, denoised: end)
+    subject = FAMILIES[family].build()
+    assert outcome(lambda: subject, replace(MASKED, pairs=MASKED.pairs[:1])) == "works"
+    with pytest.raises(CellError, match="off by"):
+        outcome(lambda: subject, MASKED)
+
+
+def test_means_painted_outside_the_mask_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch, "painted", lambda self, change: change)
+    subject = FAMILIES["SD3"].build()
+    with pytest.raises(CellError, match="off by"):
+        outcome(lambda: subject, OTHER_WAYS["soft mask"])
+
+
+def test_a_picture_that_is_hardly_changed_outside_the_mask_is_seen() -> None:
+    """By half of what all numbers may be off."""
+    def nearly(subject: Subject, who: Who) -> Latent:
+        end = MASKED.run(subject, who)
+        return end if isinstance(who, Own) else end * (1 + ROUNDING / 2)
+
+    subject = FAMILIES["SD3"].build()
+    with pytest.raises(CellError, match="outside the mask"):
+        outcome(lambda: subject, replace(MASKED, run=nearly))
+
+
+def test_one_mean_over_all_media_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What packed latents gave before: a mean over the whole row."""
+    forget(monkeypatch, "means", lambda self, x: x.mean(tuple(range(2, x.ndim)), keepdim=True))
+    for subject in (FAMILIES["LTX-2"].build(), two_media()):
+        assert len(shapes_of(subject.latent)) == 2
+        with pytest.raises(CellError, match="off by"):
+            outcome(lambda s=subject: s, KSAMPLER)
+
+
+@pytest.mark.parametrize("way", ["denoised output", "callbacks of a KSampler"])
+def test_a_last_callback_with_the_models_output_is_seen(way: str,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Euler's last output is its picture; a searched row's is not."""
+    apply, outputs = load("nodes.comfy_bridge.apply"), []
+    sample, run = apply.sample, apply._run
+
+    def noting(denoise: Callable, *rest: Any, **named: Any) -> torch.Tensor:  # noqa: ANN401
+        def noted(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            outputs.append(denoise(x, sigma))
+            return outputs[-1]
+        return sample(noted, *rest, **named)
+
+    def telling(model: Any, x: torch.Tensor, solver: Any, extra_args: dict,  # noqa: ANN401
+                callback: Callable, shapes: Any) -> torch.Tensor:  # noqa: ANN401
+        return run(model, x, solver, extra_args,
+                   lambda step: callback({**step, "denoised": outputs[-1]}), shapes)
+
+    monkeypatch.setattr(apply, "sample", noting)
+    monkeypatch.setattr(apply, "_run", telling)
+    subject = FAMILIES["SD3"].build()
+    with pytest.raises(CellError, match="a searched preset is off by"):
+        outcome(lambda: subject, OTHER_WAYS[way])
+
+
+def test_levels_visited_where_patches_look_for_those_told_are_seen(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = load("nodes.comfy_bridge.apply")
+    own = apply._with_levels
+    monkeypatch.setattr(apply, "_with_levels", lambda extra, told: own(extra, told * 1.01))
+    subject = step_patch(FAMILIES["SD3"].build())
+    with pytest.raises(CellError, match="off by"):
+        outcome(lambda: subject, KSAMPLER)
+
+
+def test_a_sampler_around_another_that_is_dropped_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    samplers = load("nodes.comfy_bridge.samplers")
+    monkeypatch.setattr(load("nodes.comfy_bridge.apply"), "place_in",
+                        lambda sampler: samplers.Place("euler"))
+    subject = FAMILIES["SD3"].build()
+    with pytest.raises(CellError, match="Euler is off by"):
+        outcome(lambda: subject, OTHER_WAYS["Detail Daemon behind Use Solver"])
 
 
 def test_model_sampling_nodes_after_ours_are_met_when_sampling() -> None:
@@ -79,7 +221,5 @@ def test_model_sampling_nodes_after_ours_are_met_when_sampling() -> None:
         _sampled(other, changed)
 
 
-def _sampled(subject: object, model: object) -> torch.Tensor:
-    from dataclasses import replace
-
+def _sampled(subject: Subject, model: object) -> torch.Tensor:
     return ksampler(replace(subject, model=model))

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from demo.tiny import CHANNELS, CONTEXT, POOLED, write_tiny
 
+from .media import Latent, nested
+
 WIDTH = 32
 TOKENS = 6
 GAIN = 0.5  # of all layers: states stay of a size that float32 adds well
@@ -44,13 +46,13 @@ class Subject:
     Args:
         model: ComfyUI's ModelPatcher.
         positive, negative: CONDITIONING.
-        latent: (1, C, ...) empty latent.
+        latent: (1, C, ...) empty latent, or a nest of several media.
     """
 
     model: Any
     positive: list
     negative: list
-    latent: Tensor
+    latent: Latent
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,12 @@ class Family:
     Args:
         kind: prediction and latents, in words.
         build: makes a Subject.
+        slow: a model call takes a second at any width: fewer cells have a searched preset.
     """
 
     kind: str
     build: Callable[[], Subject]
+    slow: bool = False
 
 
 def words(width: int = WIDTH, seed: int = 0, **more: Any) -> list:  # noqa: ANN401
@@ -215,6 +219,22 @@ def _ltxv() -> Subject:
     return _subject(model, (128, 2, 4, 4), attention_mask=torch.ones(1, TOKENS, dtype=torch.long))
 
 
+def _ltx2() -> Subject:
+    """A video and its sound, one layer for each."""
+    video, sound = (1, 128, 2, 4, 4), (1, 8, 5, 16)
+    model = made("LTXAV", {"image_model": "ltxav", "cross_attention_dim": 128,
+                           "attention_head_dim": 64, "num_attention_heads": 2,
+                           "caption_channels": WIDTH, "num_layers": 1,
+                           "audio_in_channels": sound[1] * sound[3],
+                           "audio_cross_attention_dim": 64, "audio_attention_head_dim": 32,
+                           "audio_num_attention_heads": 2, "connector_num_layers": 1,
+                           "connector_num_attention_heads": 1,
+                           "connector_attention_head_dim": WIDTH})
+    mask = torch.ones(1, TOKENS, dtype=torch.long)
+    prompts = [words(2 * WIDTH, seed, attention_mask=mask) for seed in (1, 2)]
+    return Subject(model, *prompts, nested([torch.zeros(video), torch.zeros(sound)]))
+
+
 def _ace_step() -> Subject:
     model = made("ACEStep", {"audio_model": "ace", "num_layers": 1, "attention_head_dim": 32,
                              "num_attention_heads": 2, "mlp_ratio": 2.0,
@@ -263,12 +283,13 @@ FAMILIES: dict[str, Family] = {
                                               time_scale=1000.0, pad_tokens_multiple=32)),
     "Qwen-Image": Family("flow, 3-D latents", _qwen),
     "PixArt Sigma": Family("eps", _pixart),
-    "HunyuanDiT": Family("v", _hunyuan_dit),
+    "HunyuanDiT": Family("v", _hunyuan_dit, slow=True),
     "Wan 2.1": Family("flow, video", lambda: _file("wan", (CHANNELS, 2, 8, 8))),
     "HunyuanVideo": Family("flow, video", _hunyuan_video),
     "CogVideoX": Family("v, zero terminal SNR, video",
                         lambda: _file("cogvideox", (CHANNELS, 2, 8, 8))),
     "LTX-Video": Family("flow, video", _ltxv),
-    "ACE-Step": Family("flow, audio", _ace_step),
+    "LTX-2": Family("flow, nested: video and sound", _ltx2),
+    "ACE-Step": Family("flow, audio", _ace_step, slow=True),
     "Stable Audio": Family("v, continuous, audio", _stable_audio),
 }

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from .families import FAMILIES, GAIN, UNET, Subject, initialise, sd15
-from .media import Latent
+from .masks import RAMP, painted
 from .ways import KSAMPLER, MASKED, Way, half_mask, ksampler, picture
-from .who import Who
 
 Change = Callable[[Subject], Subject]
 UNET_ONLY, TRANSFORMER, EVERY = ("SD1.5",), ("SD3",), ("SD1.5", "SD3", "Wan 2.1")
@@ -153,6 +152,19 @@ def node(module: str, name: str, *values: Any, **named: Any) -> Change:  # noqa:
     return change
 
 
+def step_patch(subject: Subject) -> Subject:
+    """What context windows and step caches do: look the current level up among all."""
+    def looked_up(apply: Callable, call: dict[str, Any]) -> torch.Tensor:
+        levels = call["c"]["transformer_options"]
+        place = (levels["sample_sigmas"] == levels["sigmas"][0]).nonzero()
+        out = apply(call["input"], call["timestep"], **call["c"])
+        return out * 0.9 ** int(place[0] + 1) if len(place) else out
+
+    model = subject.model.clone()
+    model.set_model_unet_function_wrapper(looked_up)
+    return replace(subject, model=model)
+
+
 def compiled(subject: Subject) -> Subject:
     """torch.compile around the network; "eager" needs no compiler on the machine."""
     from comfy_api.torch_helpers import set_torch_compile_wrapper
@@ -160,18 +172,6 @@ def compiled(subject: Subject) -> Subject:
     model = subject.model.clone()
     set_torch_compile_wrapper(model=model, backend="eager")
     return replace(subject, model=model)
-
-
-def ramp(subject: Subject) -> Latent:
-    """(1, 1, H, W) from 0 to 1."""
-    height, width = subject.latent.shape[-2:]
-    return torch.linspace(0, 1, width).expand(1, 1, height, width)
-
-
-def ramped(subject: Subject, who: Who) -> Latent:
-    """Sampling with a mask of many levels."""
-    return ksampler(subject, who, latent={"samples": picture(subject),
-                                          "noise_mask": ramp(subject)})
 
 
 def inpaint_model(subject: Subject) -> Subject:
@@ -224,6 +224,7 @@ FEATURES: dict[str, Feature] = {
     "ControlNet": Feature(controlnet, UNET_ONLY),
     "attention patch (IP-Adapter)": Feature(attention_patch, UNET_ONLY),
     "block patch (adapters of transformers)": Feature(block_patch, TRANSFORMER),
+    "patch that looks up its step": Feature(step_patch, way=Way(ksampler)),
     "RescaleCFG": Feature(node("nodes_model_advanced", "RescaleCFG", 0.7)),
     "APG": Feature(node("nodes_apg", "APG", 0.5, 1.0, -0.5)),
     "CFG-Zero*": Feature(node("nodes_cfg", "CFGZeroStar")),
@@ -241,7 +242,7 @@ FEATURES: dict[str, Feature] = {
     "torch.compile": Feature(compiled, ("SD1.5", "SD3"), seen=False),
     "differential diffusion": Feature(node("nodes_differential_diffusion",
                                            "DifferentialDiffusion", 1.0),
-                                      way=Way(ramped, mask=ramp)),
+                                      way=Way(painted(RAMP), mask=RAMP)),
     "inpaint model": Feature(inpaint_model, UNET_ONLY, MASKED),
     "context windows": Feature(windows, ("Wan 2.1",)),
     "weights in bf16": Feature(stored_as(torch.bfloat16), UNET_ONLY),

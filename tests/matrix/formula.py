@@ -7,13 +7,15 @@ with each channel's mean after `mean_weights`, in each medium of a nested latent
 calls the guider, and knows nothing of ComfyUI's sampler functions nor of our loop.
 
 Masks are as ComfyUI shows them to a model: it sees m * x + (1 - m) * (the noised picture L), and
-D = m * out + (1 - m) * L. Rows that do not sum to 1 would leave a multiple of L outside the mask;
-there the finished state is on the straight line from its start to the picture instead:
+D = m * out + (1 - m) * L. With M, the m of the last model call, each state is rows + M * means:
+what means do beside is painted as far as the mask allows. Rows that do not sum to 1 would leave a
+multiple of L outside the mask; there the finished state, and only that, is on the straight line
+from its start to the picture instead:
 
-    end = rows + m * means + (1 - m) * (line - T),
+    end = rows + M * means + (1 - M) * (line - T),
     line = ratio * x[0] + reach * L,   T = start * ratio * x[0] + reach * sum_j weights[j] * L
 
-with m of the last model call. Rows that sum to 1 have line = T, and nothing is corrected.
+Rows that sum to 1 have line = T, and nothing is corrected.
 """
 
 from __future__ import annotations
@@ -105,21 +107,20 @@ class Seen:
     mask: Tensor | None
     asked: Tensor
 
-    def denoised(self, x: Tensor, told: float) -> tuple[Tensor, Tensor | None]:
-        """D for a float64 state, and the mask that went with it."""
-        sigma = torch.full((len(x),), told, dtype=torch.float32)
-        mask = self._mask(sigma)
-        if mask is None:
-            return self.wrap(x.float(), sigma, **self.extra_args).double(), None
+    def denoised(self, x: Tensor, told: float) -> Tensor:
+        """D for a float64 state."""
+        sigma, mask = torch.full((len(x),), told, dtype=torch.float32), self.mask_at(told)
         beyond = self.wrap.inner_model.scale_latent_inpaint(
             x=x.float(), sigma=sigma, noise=self.noise, latent_image=self.picture)
         shown = mask * x + (1 - mask) * beyond.double()
         out = self.wrap(shown.float(), sigma, **self.extra_args).double()
-        return mask * out + (1 - mask) * self.picture.double(), mask
+        return mask * out + (1 - mask) * self.picture.double()
 
-    def _mask(self, sigma: Tensor) -> Tensor | None:
+    def mask_at(self, told: float) -> Tensor:
+        """The mask of a model call; differential diffusion has another for each."""
         if self.mask is None:
-            return None
+            return torch.ones_like(self.picture, dtype=torch.float64)
+        sigma = torch.full((len(self.picture),), told, dtype=torch.float32)
         change = self.extra_args["model_options"].get("denoise_mask_function")
         if change is None:
             return self.mask.double()
@@ -141,6 +142,10 @@ class FormulaSampler:
         self.find, self.shapes = find, shapes
         self.bent = bent or (lambda told, levels: told)
 
+    def within(self, bent: Told) -> FormulaSampler:
+        """The same inside a sampler that changes the levels told."""
+        return FormulaSampler(self.find, self.shapes, bent)
+
     def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any],  # noqa: ANN401
                callback: Callable | None, noise: Tensor, latent_image: Tensor,
                denoise_mask: Tensor | None = None, disable_pbar: bool = False) -> Tensor:
@@ -159,19 +164,15 @@ class FormulaSampler:
         return ms.inverse_noise_scaling(sigmas[-1], begun.float())
 
     def _run(self, formula: Formula, seen: Seen, callback: Callable) -> Tensor:
-        solver, x, mask, outputs = formula.solver, formula.start, None, []
-        levels, read = _told(solver), _read(solver)
-        for n in range(solver.steps):
+        solver, x, outputs = formula.solver, formula.start, []
+        levels = [self.bent(told, solver.sigmas) for told in _told(solver)[:-1].tolist()]
+        mask = seen.mask_at(levels[-1])
+        for n, (told, read) in enumerate(zip(levels, _read(solver), strict=True)):
             before = x
-            if read[n]:
-                told = self.bent(float(levels[n]), solver.sigmas)
-                denoised, mask = seen.denoised(x, told)
-            outputs.append(denoised if read[n] else torch.zeros_like(x))
-            rows, means = formula.rows(n, outputs), formula.means(n, outputs)
-            x = rows + means
-            if n == solver.steps - 1 and mask is not None:
-                x = rows + mask * means + (1 - mask) * formula.off_the_line(
-                    n, seen.picture.double())
+            outputs.append(seen.denoised(x, told) if read else torch.zeros_like(x))
+            x = formula.rows(n, outputs) + mask * formula.means(n, outputs)
+            if n == solver.steps - 1:
+                x = x + (1 - mask) * formula.off_the_line(n, seen.picture.double())
             shown = x if solver.sigmas[n + 1] == 0 else outputs[n]
             callback(n, shown.float(), before.float(), solver.steps)
         return x
@@ -217,11 +218,12 @@ def sampled_by_the_formula(model: Any, find: Callable[[Tensor, Any], Any],  # no
 
     def outer(executor: Callable, noise: Tensor, latent: Tensor, sampler: Any,  # noqa: ANN401
               sigmas: Tensor, *rest: Any, **named: Any) -> Tensor:  # noqa: ANN401
-        guider = executor.class_obj
-        solver = find(sigmas, guider.model_patcher.get_model_object("model_sampling"))
-        ours = FormulaSampler(lambda asked, ms: solver, shapes,
-                              sampler.extra_options.get("bent"))
-        return executor(noise, latent, ours, solver.sigmas.float(), *rest, **named)
+        bent = sampler.extra_options.get("bent")
+        if len(sigmas) < 2:
+            return executor(noise, latent, FormulaSampler(find, shapes), sigmas, *rest, **named)
+        solver = find(sigmas, executor.class_obj.model_patcher.get_model_object("model_sampling"))
+        return executor(noise, latent, FormulaSampler(lambda asked, ms: solver, shapes, bent),
+                        solver.sigmas.float(), *rest, **named)
 
     patched = model.clone()
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, outer)

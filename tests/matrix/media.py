@@ -33,6 +33,14 @@ def shapes_of(latent: Latent) -> list[tuple[int, ...]]:
     return [tuple(part.shape[1:]) for part in media(latent)]
 
 
+def packed(latent: Latent) -> Tensor:
+    """As samplers get it: several media in one row, (B, 1, N)."""
+    from comfy.utils import pack_latents
+
+    parts = media(latent)
+    return parts[0] if len(parts) == 1 else pack_latents(parts)[0]
+
+
 def side_by_side(latents: Sequence[Latent]) -> Latent:
     """Batches put behind one another, medium by medium."""
     return nested([torch.cat(parts) for parts in zip(*map(media, latents), strict=True)])
@@ -43,7 +51,8 @@ def off(found: Latent, expected: Latent) -> float:
     pairs = list(zip(media(found), media(expected), strict=True))
     if any(a.shape != b.shape for a, b in pairs):
         return float("inf")
-    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    return float(torch.stack([(a - b).abs().max() / b.abs().max().clamp_min(1e-30)
+                              for a, b in pairs]).max())  # NaN if any is
 
 
 def finite(latent: Latent) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,13 +11,15 @@ import torch
 from .families import FAMILIES
 from .features import EVERY, FEATURES, Feature, plain, subject_with
 from .media import off
-from .outcome import WORKS, CellError, outcome
-from .ways import KSAMPLER, WAYS, Way
+from .other_ways import ON, OTHER_WAYS
+from .outcome import NOT_THERE, WORKS, CellError, outcome
+from .ways import EULER, KSAMPLER, MASKED, WAYS, Way
 from .who import Own
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 Cells = dict[tuple[str, str], str]  # (row, column) -> outcome
-HEAD, TAIL = (Path(__file__).with_name(name).read_text() for name in ("head.md", "tail.md"))
+HEAD, OTHERWISE, BESIDE, TAIL = (Path(__file__).with_name(f"{name}.md").read_text()
+                                 for name in ("head", "otherwise", "beside", "tail"))
 
 
 def family_cells(name: str) -> Cells:
@@ -26,8 +29,27 @@ def family_cells(name: str) -> Cells:
         CellError: a cell gives a wrong picture.
     """
     subject = FAMILIES[name].build()
-    return {(name, column): _named(name, column, lambda w=way: outcome(lambda: subject, w))
-            for column, way in WAYS.items()}
+    return {(name, column): _named(name, column, lambda w=way: outcome(
+        lambda: subject, _for(name, w))) for column, way in WAYS.items()}
+
+
+def _for(name: str, way: Way) -> Way:
+    """The way as it is tried on a family: a slow one has a searched preset where it is most."""
+    few = FAMILIES[name].slow and way not in (KSAMPLER, MASKED)
+    return replace(way, pairs=(EULER,)) if few else way
+
+
+def way_cells(name: str) -> Cells:
+    """One of the other ways on its families.
+
+    Raises:
+        CellError: a cell gives a wrong picture.
+    """
+    way, cells = OTHER_WAYS[name], {}
+    for family in way.on or ON:
+        subject = FAMILIES[family].build()
+        cells[name, family] = _named(name, family, lambda s=subject: outcome(lambda: s, way))
+    return cells
 
 
 def feature_cells(name: str) -> Cells:
@@ -69,24 +91,27 @@ def _check_seen(feature: Feature, name: str, family: str) -> None:
         raise CellError(f"{name}, {family}: the feature changes nothing, the cell proves nothing.")
 
 
-def page(families: Cells, features: Cells) -> str:
+def page(families: Cells, ways: Cells, features: Cells) -> str:
     """docs/compatibility.md."""
-    ways = list(WAYS)
-    on = [column for family in EVERY for column in (family, f"search on {family}")]
-    notes = sorted(set(refused({**families, **features}).values()))
+    seen = {**families, **ways, **features}
+    notes = sorted(set(refused(seen).values()))
     short = {text: f"refused ({number})" for number, text in enumerate(notes, 1)}
-    families, features = ({key: short.get(text, text) for key, text in cells.items()}
-                          for cells in (families, features))
-    rows = [[name, FAMILIES[name].kind, *(families[name, way] for way in ways)]
-            for name in FAMILIES]
-    others = [[name, *(features.get((name, column), "") for column in on)] for name in FEATURES]
+
+    def table(head: list[str], rows: dict[str, list[str]], columns: list[str]) -> str:
+        return _table([*head, *columns], [
+            [name, *more, *(short.get(text, text) for text in (seen.get((name, column), "")
+                                                              for column in columns))]
+            for name, more in rows.items()])
+
+    on = [column for family in EVERY for column in (family, f"search on {family}")]
     said = "".join(f"{number}. {text.removeprefix('refused: ')}\n"
                    for number, text in enumerate(notes, 1))
-    return (HEAD + _table(["family", "prediction, latents", *ways], rows)
-            + "\n## Beside others\n\nAn empty cell is a feature that the family does not have, or "
-            "that a search never meets.\n\n"
-            + _table(["feature", *on], others) + f"\nWhat is said when it is refused:\n\n{said}"
-            + TAIL)
+    return (HEAD
+            + table(["family", "prediction, latents"],
+                    {name: [family.kind] for name, family in FAMILIES.items()}, list(WAYS))
+            + OTHERWISE + table(["way"], {name: [] for name in OTHER_WAYS}, list(ON))
+            + BESIDE + table(["feature"], {name: [] for name in FEATURES}, on)
+            + f"\nWhat is said when it is refused:\n\n{said}" + TAIL)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -96,4 +121,4 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def refused(cells: Cells) -> Cells:
     """Cells in which a preset is refused."""
-    return {key: value for key, value in cells.items() if value != WORKS}
+    return {key: value for key, value in cells.items() if value not in (WORKS, NOT_THERE)}

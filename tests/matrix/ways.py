@@ -12,7 +12,7 @@ import torch
 from tests.pack import load
 
 from .families import Subject
-from .media import Latent, each, media, nested, side_by_side
+from .media import Latent, each, media, nested, packed, side_by_side
 from .searched import CFG, SEED, STEPS, euler, searched
 from .who import Ours, Own, Plain, Who, comfy_euler
 
@@ -70,8 +70,9 @@ def ksampler(subject: Subject, who: Who | None = None, *, steps: int = STEPS,
 def two_passes(subject: Subject, who: Who, second: Subject | None = None,
                **latent: Any) -> Latent:  # noqa: ANN401
     """KSampler (Advanced): 0 to 2 with leftover noise, then 2 to the end."""
-    half = ksampler(subject, who, start_step=0, last_step=2, force_full_denoise=False,
-                    latent={"samples": subject.latent, **latent})
+    latent = {"samples": subject.latent, **latent}
+    half = ksampler(subject, who, latent=latent, start_step=0, last_step=2,
+                    force_full_denoise=False)
     return ksampler(second or subject, who, latent={**latent, "samples": half},
                     disable_noise=True, start_step=2, last_step=10000, force_full_denoise=True)
 
@@ -165,21 +166,24 @@ def in_turn(subject: Subject, who: Who, lists: list[torch.Tensor], *,
 
 
 def seen_by_a_search(subject: Subject, who: Who) -> Latent:
-    """What Search Solver works on: model, prompts and patches as a KSampler samples them."""
+    """What Search Solver works on: model, prompts and patches as a KSampler samples them.
+
+    Of several media it shows the first; all of them are sampled to get there.
+    """
     import comfy.sample
 
     if not isinstance(who, Ours):
-        return ksampler(subject, who)
+        return media(ksampler(subject, who))[0]
     session = load("nodes.comfy_bridge.session")
     solver = who.make(subject, STEPS, 1.0).solver
     guider = session.make_guider(subject.model, subject.positive, subject.negative, CFG)
-    noise = comfy.sample.prepare_noise(subject.latent, SEED)
+    noise = packed(comfy.sample.prepare_noise(subject.latent, SEED))
 
     def work(inside: Any) -> Latent:  # noqa: ANN401
         load("nodes.repeatable").check_memoryless(inside, inside.starts(noise), torch.float32)
         ends = load("solver_search.sample").sample(
             lambda x, sigma: inside.denoise(x, sigma, torch.zeros(1, dtype=torch.long)),
-            solver, inside.starts(noise))
+            solver, inside.starts(noise), canvas=inside.canvas)
         return inside.latent(ends)
 
     return session.within(guider, subject.latent, work, seed=SEED)
