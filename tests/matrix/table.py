@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from .features import EVERY, FEATURES, Feature, plain, subject_with
 from .media import off
 from .other_ways import ON, OTHER_WAYS
 from .outcome import NOT_THERE, WORKS, CellError, outcome
-from .ways import EULER, KSAMPLER, MASKED, WAYS, Way
+from .ways import KSAMPLER, WAYS, Way
 from .who import Own
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
@@ -29,14 +28,8 @@ def family_cells(name: str) -> Cells:
         CellError: a cell gives a wrong picture.
     """
     subject = FAMILIES[name].build()
-    return {(name, column): _named(name, column, lambda w=way: outcome(
-        lambda: subject, _for(name, w))) for column, way in WAYS.items()}
-
-
-def _for(name: str, way: Way) -> Way:
-    """The way as it is tried on a family: a slow one has a searched preset where it is most."""
-    few = FAMILIES[name].slow and way not in (KSAMPLER, MASKED)
-    return replace(way, pairs=(EULER,)) if few else way
+    return {(name, column): _named(name, column, lambda w=way: outcome(lambda: subject, w))
+            for column, way in WAYS.items()}
 
 
 def way_cells(name: str) -> Cells:
