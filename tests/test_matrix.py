@@ -14,7 +14,7 @@ from tests.matrix.families import FAMILIES, Subject
 from tests.matrix.features import FEATURES, step_patch
 from tests.matrix.media import Latent, shapes_of
 from tests.matrix.nests import two_media
-from tests.matrix.other_ways import OTHER_WAYS
+from tests.matrix.other_ways import ON, OTHER_WAYS
 from tests.matrix.outcome import ROUNDING, CellError, outcome
 from tests.matrix.searched import CFG, STEPS, preset_for, random_solver, searched, simple
 from tests.matrix.table import PAGE, Cells, family_cells, feature_cells, page, way_cells
@@ -117,7 +117,7 @@ def forget(monkeypatch: pytest.MonkeyPatch, name: str, other: Callable) -> None:
     monkeypatch.setattr(load("solver_search.canvas").Canvas, name, other)
 
 
-@pytest.mark.parametrize("family", ["SD1.5", "SD3", "Wan 2.1", "LTX-2"])
+@pytest.mark.parametrize("family", ON)
 def test_a_masked_part_multiplied_by_the_row_sum_is_seen(family: str,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     forget(monkeypatch, "ended", lambda self, solver, start, end, denoised: end)
@@ -189,11 +189,13 @@ def test_levels_visited_where_patches_look_for_those_told_are_seen(
         outcome(lambda: subject, KSAMPLER)
 
 
-def test_a_sampler_around_another_that_is_dropped_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", ON)
+def test_a_sampler_around_another_that_is_dropped_is_seen(family: str,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     samplers = load("nodes.comfy_bridge.samplers")
     monkeypatch.setattr(load("nodes.comfy_bridge.apply"), "place_in",
                         lambda sampler: samplers.Place("euler"))
-    subject = FAMILIES["SD3"].build()
+    subject = FAMILIES[family].build()
     with pytest.raises(CellError, match="Euler is off by"):
         outcome(lambda: subject, OTHER_WAYS["Detail Daemon behind Use Solver"])
 

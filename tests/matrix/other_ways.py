@@ -51,8 +51,8 @@ def callbacks(subject: Subject, who: Who) -> Latent:
 
 
 def bent(told: float, levels: Tensor) -> float:
-    """What a sampler like Detail Daemon makes of a noise level."""
-    middle = float(levels[-2]) * 1.01 < told < float(levels[0]) * 0.9
+    """What a sampler like Detail Daemon makes of a noise level: of all but those at the ends."""
+    middle = float(levels[-2]) * 1.01 < told < float(levels[0]) * 0.99
     return told * LESS if middle else told
 
 
