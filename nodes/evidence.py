@@ -142,9 +142,9 @@ def starts_of_trials(tried: int, seeds: int, stages: Stages = STAGES) -> int:
 
 
 def make_trial(session: Session, starts: Tensor, items: Tensor, batch: int,
-               denoise: float = 1.0, calls: int = REFERENCE_CALLS) -> Trial:
-    """Starts with their reference ends; costs `calls` model calls a start."""
-    reference = accurate_ends(session, starts, items, batch, calls, denoise)
+               denoise: float = 1.0, calls: int = 0) -> Trial:
+    """Starts with their reference ends, of `calls` model calls each (0: as evidence has)."""
+    reference = accurate_ends(session, starts, items, batch, calls or REFERENCE_CALLS, denoise)
     return Trial(session, starts, items, reference, batch, denoise)
 
 

@@ -1,8 +1,8 @@
 """At which CFG scales a preset is better than ComfyUI's own samplers: measured around its own.
 
-At each scale the opponent is the best there of a few settings of every popular sampler, those
-that did best at the preset's own scale. The range is what lies between the outermost scales that
-are won without a lost one in between.
+At each scale the opponent is the best there of a few settings of every sampler that was tried at
+the preset's own scale: those that did best there. The range lies between the outermost scales
+that are won without a lost one in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .evidence import Trial, make_trial, starts_of_trials
 
 AROUND = (0.5, 0.75, 1.25, 1.5)  # of what CFG adds to a picture: CFG - 1
 ABOVE_ONE = (1.5, 2.0, 3.0)  # for what was searched without guidance
-SCHEDULES = 3  # of each popular sampler
+SCHEDULES = 3  # of each sampler
 STAGES = ((4, 4),)  # all of them on 4 starts, the best 4 on all
 CALLS = 60  # of the reference: far below the errors compared here (docs/decisions/guidance.md)
 SEEDS = 8  # at least; half of those of the evidence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from tests.matrix.families import FAMILIES, Subject
 from tests.matrix.features import FEATURES, subject_with
+from tests.matrix.media import finite, nested, shapes_of
 from tests.matrix.ways import GUIDERS, ksampler
 
 from .pack import load
@@ -23,13 +23,16 @@ SMALL = {"fit": 4, "held_out": 2, "model_calls": 300, "teacher_calls": 12, "scre
 
 @pytest.fixture(autouse=True)
 def small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of 300 model calls at most, evidence on three seeds against few opponents."""
+    """Searches of 300 model calls at most, evidence on three seeds and at one more CFG scale."""
     for config in (world.module("solver_search.config"), load("solver_search.config")):
         monkeypatch.setitem(config.EFFORTS, "quick", config.Effort(**SMALL))
     for module in (world.module("nodes.evidence"), load("nodes.evidence"),
-                   world.module("nodes.search_job"), load("nodes.search_job")):
+                   world.module("nodes.proof"), load("nodes.proof")):
         monkeypatch.setattr(module, "POPULAR_SAMPLERS", ("euler",))
         monkeypatch.setattr(module, "REFERENCE_CALLS", 20)
+    for module in (world.module("nodes.guidance"), load("nodes.guidance")):
+        monkeypatch.setattr(module, "CALLS", 20)
+        monkeypatch.setattr(module, "AROUND", (1.5,))
 
 
 def run_job(subject: Subject, **more: Any) -> Any:  # noqa: ANN401
@@ -40,7 +43,7 @@ def run_job(subject: Subject, **more: Any) -> Any:  # noqa: ANN401
     guider = more.pop("guider", None) or session.make_guider(
         subject.model, subject.positive, subject.negative, 3.0)
     told: list = []
-    size = torch.zeros(2, *subject.latent.shape[1:])
+    size = nested([torch.zeros(2, *shape) for shape in shapes_of(subject.latent)])
     job = jobs.Job(guider, more.pop("latent", size), config, 3.0, "test",
                    on_estimate=told.append)
     preset, run = job.run()
@@ -60,7 +63,7 @@ def test_a_search_works_on_every_family(world: World, name: str) -> None:
     with torch.inference_mode():
         used = load("nodes.comfy_bridge.apply").use_preset(subject.model, preset)
         picture = ksampler(replace(subject, model=used), None)
-    assert torch.isfinite(picture).all()
+    assert finite(picture)
 
 
 @pytest.mark.parametrize("feature", ["LoRA", "ControlNet", "LoRA on one prompt (hooks)",
@@ -163,16 +166,15 @@ def test_prompts_are_split_and_the_gain_is_told_on_unseen_ones(world: World, mod
 
 
 def test_evidence_never_meets_a_prompt_of_the_search() -> None:
-    jobs = load("nodes.search_job")
     config = load("solver_search.config").SearchConfig(4, "fit", "quick")
-    job = jobs.Job(SimpleNamespace(), torch.zeros(1, 1), config, 1.0, "x")
+    setup = load("nodes.search_setup").Setup(torch.zeros(1, 1), config)
     searched = config.sizes.searched
     for prompts in range(3, 12):
-        dealt = job._dealt(prompts)
+        dealt = setup._dealt(prompts)
         seen, unseen = set(dealt[:searched].tolist()), set(dealt[searched:].tolist())
         assert not seen & unseen
         assert max(seen | unseen) == prompts - 1 or len(unseen) == config.sizes.evidence
-    assert set(job._dealt(2).tolist()) == {0, 1}
+    assert set(setup._dealt(2).tolist()) == {0, 1}
 
 
 def test_patches_that_remember_are_refused_before_anything_is_spent(world: World) -> None:

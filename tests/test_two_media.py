@@ -135,7 +135,7 @@ def test_a_search_weighs_both_media(world: World, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as without:
         without.setattr(world.module("solver_search.canvas").Canvas, "balanced",
                         lambda self, x, reference: x)
-        without.setattr(world.module("nodes.search_job").Job, "_balance", lambda *given: None)
+        without.setattr(world.module("nodes.search_setup").Setup, "_balance", lambda *given: None)
         in_one_mixture = search(world, name="mixture").args[0]
     assert pictures and all(p.shape == (1, *VIDEO) for p in pictures)
     assert found.info.error < found.info.baseline_error

@@ -56,13 +56,14 @@ def whole_list_steps(ms: nn.Module, sigmas: Tensor) -> int:
     SD1.5 at 5.2 of 14.6. Both mean the whole way to the person who chose it.
     """
     asked = sigmas.detach().float().cpu()
-    for steps in range(len(asked) - 1, 0, -1):
+    for steps in range(len(asked), 0, -1):
         whole = _ddim_uniform(ms, steps)
         if len(whole) < len(asked):
             return 0
-        for found in (whole, torch.cat([whole[:-2], whole[-1:]])):  # some samplers drop a level
+        dropped = torch.cat([whole[:-2], whole[-1:]])  # as KSampler does for uni_pc and dpm_2
+        for found, meant in ((whole, steps), (dropped, steps - 1)):
             if len(found) == len(asked) and torch.allclose(found, asked, rtol=SAME_LEVELS):
-                return steps
+                return meant
     return 0
 
 

@@ -1,0 +1,150 @@
+"""What a search works on: starts with their prompts, the model's answers, the schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..solver_search.canvas import PLAIN
+from ..solver_search.clocks import rest
+from ..solver_search.config import METHODS, SearchConfig
+from ..solver_search.search import Problem, RowDenoise
+from .comfy_bridge.latents import first_medium
+from .comfy_bridge.model import ModelFacts, clocks, first_sigma
+from .comfy_bridge.ordinary import schedules
+from .comfy_bridge.session import Session
+from .evidence import Trial, accurate_ends, make_trial
+
+PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
+PICTURE_SEED = 2**20
+SIZE_CALLS, SIZE_STARTS = 24, 2  # of the run that tells how large each of several media is
+DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A request with its picture size.
+
+    Args:
+        latent: (B, C, ...) its shape is the picture size, B the pictures per model call; may be
+            ComfyUI's nest of several media.
+        config: what is asked for.
+    """
+
+    latent: Any
+    config: SearchConfig
+
+    @property
+    def batch(self) -> int:
+        """Pictures per model call."""
+        return len(first_medium(self.latent))
+
+    def problem(self, session: Session, model: ModelFacts) -> Problem:
+        """What is searched; the prompts are dealt first."""
+        sizes, denoise = self.config.sizes, self.config.denoise
+        session.deal(self._dealt(session.prompts))
+        first = first_sigma(session.sampling, denoise)
+        found = schedules(session.sampling, self.config.steps, denoise=denoise)
+        starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
+        balance = self._balance(session, starts)
+        return Problem(
+            denoise=from_main_memory(session, balance),
+            starts=(starts if balance is None else starts * balance).cpu(),
+            fit=sizes.fit,
+            flow=model.flow,
+            sigma_max=first,
+            schedules={name: _from(first, sigmas) for name, sigmas in found.items()},
+            clock=rest(clocks(session.sampling)[0], first),
+            time=rest(clocks(session.sampling)[1], first),
+            batch=self.batch,
+            difference=DIFFERENCES.get(model.dtype, 2e-3),
+            feature=_feature(session) if METHODS[self.config.method].designer else None,
+            canvas=session.canvas,
+        )
+
+    def trial(self, session: Session) -> Trial:
+        """Starts, and prompts where there are enough, that the search never saw."""
+        sizes = self.config.sizes
+        session.deal(self._dealt(session.prompts))
+        items = sizes.searched + torch.arange(sizes.evidence)
+        starts = self._starts(session, self.config.seed + 1, items)
+        return make_trial(session, starts, items, self.batch, self.config.denoise)
+
+    def extra_calls(self, session: Session) -> int:
+        """Model calls spent before the search begins."""
+        painted = self.config.denoise < 1 and session.empty
+        sized = 0 if session.canvas == PLAIN else SIZE_CALLS * SIZE_STARTS
+        return sized + (self.config.sizes.searched * PICTURE_CALLS if painted else 0)
+
+    def _dealt(self, prompts: int) -> Tensor:
+        """(starts,) prompt of each; with three prompts or more the last ones are for evidence."""
+        searched, evidence = self.config.sizes.searched, self.config.sizes.evidence
+        kept = unseen(prompts)
+        seen = torch.arange(searched) % (prompts - kept)
+        if not kept:
+            return torch.cat([seen, torch.arange(searched, searched + evidence) % prompts])
+        return torch.cat([seen, prompts - kept + torch.arange(evidence) % kept])
+
+    def _starts(self, session: Session, seed: int, items: Tensor) -> Tensor:
+        """States where the way begins. Image to image: noise over the latents that were given,
+        or, if they are empty, over pictures the model paints for this."""
+        noise = self._noise(session, len(items), seed)
+        if self.config.denoise >= 1:
+            return session.starts(noise)
+        if session.empty:
+            begun = session.starts(self._noise(session, len(items), seed + PICTURE_SEED))
+            pictures = accurate_ends(session, begun, items, self.batch, PICTURE_CALLS)
+        else:
+            pictures = session.latent_image[items % len(session.latent_image)]
+        return session.starts(noise, self.config.denoise, pictures)
+
+    def _noise(self, session: Session, count: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn((count, *session.latent_image.shape[1:]), generator=generator)
+
+    def _balance(self, session: Session, starts: Tensor) -> Tensor | None:
+        """(1, ...) factors after which each of several media counts the same; None: only one.
+
+        A table is linear in a state, so a search in other units finds the same table.
+        """
+        if session.canvas == PLAIN:
+            return None
+        items = torch.arange(SIZE_STARTS)
+        ends = accurate_ends(session, starts[:SIZE_STARTS], items, self.batch, SIZE_CALLS,
+                             self.config.denoise)
+        return session.canvas.balance(ends)
+
+
+def unseen(prompts: int) -> int:
+    """How many of the prompts are kept for evidence: a quarter, from three prompts on."""
+    return max(1, prompts // 4) if prompts >= 3 else 0
+
+
+def _from(first: float, sigmas: Tensor) -> Tensor:
+    """The same schedule, beginning exactly at sigma `first` (lists are rounded)."""
+    return torch.cat([torch.tensor([first], dtype=torch.float64), sigmas[1:].double()])
+
+
+def from_main_memory(session: Session, balance: Tensor | None) -> RowDenoise:
+    """The model's answers to states in main memory; the device holds one batch at a time.
+
+    `balance`: factors by which the search's states are those of the model.
+    """
+    def denoise(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        there = session.device
+        return session.denoise(x.to(there), sigma.to(there), items).to(x.device)
+
+    def in_other_units(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        factors = balance.to(x.device)
+        return denoise(x / factors, sigma, items) * factors
+
+    return denoise if balance is None else in_other_units
+
+
+def _feature(session: Session) -> Callable[[], Tensor]:
+    probe = session.probed()
+    return lambda: probe.feature().cpu()
