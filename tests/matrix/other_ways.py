@@ -131,7 +131,7 @@ OTHER_WAYS: dict[str, Way] = {
     "SplitSigmas at step 0": Way(lists(0), on=ON[:1]),
     "SplitSigmas at the last step": Way(lists(STEPS)),
     "SplitSigmas, a list of one level": Way(lists(2, 2)),
-    "the same behind Use Solver": Way(lists(2, 2, STEPS, patched=True)),
+    "SplitSigmas, the same behind Use Solver": Way(lists(2, 2, STEPS, patched=True)),
     "ddim_uniform, KSampler": Way(ddim_uniform, (OWN_LEVELS,)),
     "ddim_uniform, BasicScheduler": Way(ddim_uniform_custom, (OWN_LEVELS,)),
 }
