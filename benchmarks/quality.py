@@ -178,7 +178,7 @@ def with_span(trial: Any, solver: Any, label: str) -> tuple[Any, float]:  # noqa
             lambda row, x, denoised, b=basis: b.append(denoised),
             feature=trial.session.probed().feature if probed else None))
         if solver.mean_weights is not None:
-            basis += [sampling.channel_means(d).expand_as(d) for d in basis[1:]]
+            basis += [trial.session.canvas.means(d).expand_as(d) for d in basis[1:]]
         columns = torch.stack([b.flatten(1) for b in basis], dim=2).double()
         target = reference.flatten(1).double()[..., None]
         inside = columns @ torch.linalg.lstsq(columns, target, driver="gelsd").solution
