@@ -24,7 +24,7 @@ from . import ablations, cost, parts, plots, quality, transfer
 from .cells import WORK
 from .loading import ROOT
 from .report import write_table
-from .tasks import FEW, FULL, REST, TRANSFER, Task
+from .tasks import FEW, FULL, NODE_ONLY, REST, TRANSFER, Task
 
 SMALL = WORK / "small"
 
@@ -70,7 +70,7 @@ def _whole(chosen: argparse.Namespace) -> None:
         cost.main(SMALL)
         plots.main(SMALL)
         return
-    failed = _side_by_side(FULL + REST if chosen.all else FULL, chosen.jobs)
+    failed = _side_by_side(FULL + REST + NODE_ONLY if chosen.all else FULL, chosen.jobs)
     if chosen.all:
         _away()
     cost.main()

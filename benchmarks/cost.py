@@ -46,7 +46,7 @@ class NullModel:
 
 def contestants(sigmas: Tensor) -> dict[str, Callable[[NullModel, Tensor], Tensor]]:
     """ComfyUI's samplers and our loop with the same tables, and with a full table."""
-    run_builtin = pack("nodes.comfy_bridge.ordinary").run_builtin
+    run_builtin = pack("nodes.comfy_bridge.builtin").run_builtin
     run_solver = pack("nodes.comfy_bridge.apply").run_solver
     tableaus = pack("solver_search.tableaus").TABLEAUS
     dense = pack("solver_search.forms").from_weights(

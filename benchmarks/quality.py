@@ -2,7 +2,8 @@
 
 All are measured on the same held-out seeds and prompts, which no search has seen, against a
 reference of 100 calls. `handcrafted` is the best of all deterministic built-in samplers and
-schedules (and shifts), chosen in hindsight: an opponent that nobody has.
+schedules (and shifts), chosen in hindsight: an opponent that nobody has. `node_only` is the same
+of the settings that need nodes (nodes/comfy_bridge/node_only.py).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Plan:
         models, guidances, calls: the cells.
         methods: (method, effort) pairs to search with.
         opponents: measure the built-in settings and published presets.
+        node_only: measure the settings that need nodes.
         lists: also the best built-in setting on each shipped step list (AYS, GITS, ...).
         transfer: measure solvers of other cells.
         seeds: held-out seeds.
@@ -50,6 +52,7 @@ class Plan:
     calls: tuple[int, ...]
     methods: tuple[tuple[str, str], ...]
     opponents: bool
+    node_only: bool
     lists: bool
     transfer: bool
     seeds: int
@@ -68,6 +71,8 @@ class Bench:
         for calls in plan.calls:
             if plan.opponents:
                 yield from self.cell.measure(lambda t, n=calls: self.opponents(t, n, plan))
+            if plan.node_only:
+                yield self.cell.measure(lambda t, n=calls: self.node_only(t, n))
             for method, effort in plan.methods:
                 yield from self.searched(calls, method, effort)
             if plan.transfer:
@@ -101,14 +106,20 @@ class Bench:
         groups = {"handcrafted": every} | {
             name: [s for s in every if s.scheduler.startswith(name)]
             for name in LEARNED if plan.lists}
-        rows = []
-        for name, group in groups.items():
-            begun = time.perf_counter()
-            if group:
-                best = trial.best_of(group, calls)
-                rows.append(self.row(trial, best, name, f"{len(group)} tried", {
-                    "seconds": round(time.perf_counter() - begun, 1)}))
+        rows = [self.best(trial, calls, name, group) for name, group in groups.items() if group]
         return rows + self.published(trial, calls)
+
+    def node_only(self, trial: Any, calls: int) -> Row:  # noqa: ANN401
+        """Best setting that needs nodes."""
+        group = pack("nodes.comfy_bridge.node_only").node_settings(trial.session.sampling, calls)
+        return self.best(trial, calls, "node_only", group)
+
+    def best(self, trial: Any, calls: int, name: str, group: list[Any]) -> Row:  # noqa: ANN401
+        """Best of a group of settings."""
+        begun = time.perf_counter()
+        best = trial.best_of(group, calls)
+        return self.row(trial, best, name, f"{len(group)} tried", {
+            "seconds": round(time.perf_counter() - begun, 1)})
 
     def published(self, trial: Any, calls: int) -> list[Row]:  # noqa: ANN401
         """The DSS authors' solvers of this prediction, where the sigma range fits."""
@@ -199,6 +210,8 @@ def _plan(arguments: list[str]) -> Plan:
                         help="method:effort pairs, such as dss:standard")
     parser.add_argument("--no-opponents", action="store_true",
                         help="leave out built-in and published solvers")
+    parser.add_argument("--node-only", action="store_true",
+                        help="also measure the best of the settings that need nodes")
     parser.add_argument("--lists", action="store_true",
                         help="also measure the best setting on each shipped step list")
     parser.add_argument("--transfer", action="store_true",
@@ -207,7 +220,8 @@ def _plan(arguments: list[str]) -> Plan:
     chosen = parser.parse_args(arguments)
     methods = tuple(tuple(pair.split(":")) for pair in chosen.methods)
     return Plan(tuple(chosen.models), tuple(chosen.cfg), tuple(chosen.calls), methods,
-                not chosen.no_opponents, chosen.lists, chosen.transfer, chosen.seeds)
+                not chosen.no_opponents, chosen.node_only, chosen.lists, chosen.transfer,
+                chosen.seeds)
 
 
 def main(arguments: list[str], results: Path = RESULTS) -> None:

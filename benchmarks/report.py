@@ -9,12 +9,14 @@ from typing import Any
 
 Row = dict[str, Any]
 BUDGETS = ("quick", "standard", "thorough")
-FIRST = ("handcrafted", "default")
+ORDINARY = ("handcrafted", "node_only")  # the best of many settings; no search, no effort
+FIRST = (*ORDINARY, "default")
 
 
 def key(row: Row) -> tuple:
     """What a row is about: a newer row of the same key replaces the older one."""
-    return (*cell(row), row["method"], row["budget"], row.get("transfer", ""),
+    budget = "" if row["method"] in ORDINARY else row["budget"]  # how many were tried may change
+    return (*cell(row), row["method"], budget, row.get("transfer", ""),
             row["solver"] if row["method"] == "published" else "")
 
 
@@ -27,6 +29,7 @@ def write_table(results: Path) -> None:
     """Write quality.md beside quality.json."""
     rows = json.loads((results / "quality.json").read_text())["rows"]
     text = (f"# Quality\n\n{summary(rows)}\n## Search methods side by side\n\n{side_by_side(rows)}"
+            f"\n## Settings that need nodes\n\n{beside_nodes(rows)}"
             f"\n## Where another search did better\n\n{beaten(rows)}"
             f"\n## Every row\n\n{table(rows)}")
     (results / "quality.md").write_text(text)
@@ -72,6 +75,41 @@ def side_by_side(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def beside_nodes(rows: list[Row]) -> str:
+    """The best setting that only nodes can make, beside the menus' best and the default."""
+    menu, ours = _handcrafted(rows), _thorough(rows)
+    found = sorted((r for r in rows if r["method"] == "node_only"), key=cell)
+    below_menu = [r for r in found if cell(r) in menu and _ratio(r, menu[cell(r)]) < 1]
+    below_ours = [r for r in found if cell(r) in ours and _ratio(r, ours[cell(r)]) < 1]
+    lines = ["All ratios elsewhere are to the best setting of the KSampler menus (handcrafted). "
+             "Nodes such as SamplerCustom can make more: noise turned off, other orders, other "
+             f"curves. Measured in {len(found)} cells, the best of those is below the best of "
+             f"the menus in {len(below_menu)} and below the default's thorough search in "
+             f"{len(below_ours)}.", "",
+             "| model | CFG | calls | best node-only setting | of | error | 95 % | menu's best | "
+             "node-only / menu | default, thorough | default / node-only |",
+             "|" + "---|" * 11]
+    lines += ["| " + " | ".join([
+        r["model"], f"{r['guidance']:g}", str(r["nfe"]), r["solver"], r["budget"].split()[0],
+        f"{r['error_mean']:.4f}", f"{r['error_ci']:.4f}", *_beside(r, menu, swap=False),
+        *_beside(r, ours, swap=True)]) + " |" for r in found]
+    return "\n".join(lines) + "\n"
+
+
+def _beside(row: Row, others: dict[tuple, Row], *, swap: bool) -> list[str]:
+    """Error of the other row of this cell, and the ratio: this one's to it, or the other way."""
+    other = others.get(cell(row))
+    if other is None:
+        return ["", ""]
+    ratio = _ratio(other, row) if swap else _ratio(row, other)
+    return [f"{other['error_mean']:.4f}", f"{ratio:.2f}"]
+
+
+def _thorough(rows: list[Row]) -> dict[tuple, Row]:
+    return {cell(r): r for r in rows if r["method"] == "default" and r["budget"] == "thorough"
+            and "transfer" not in r}
+
+
 def beaten(rows: list[Row]) -> str:
     """Cells where another search method of the same budget landed below the default."""
     ours = {(*cell(r), r["budget"]): r for r in rows
@@ -92,7 +130,7 @@ def _by_method(rows: list[Row]) -> dict[tuple, dict[int, Row]]:
     """Rows of searches and built-in settings by model, CFG, method and budget, then calls."""
     groups: dict[tuple, dict[int, Row]] = {}
     for r in rows:
-        budget = "" if r["method"] == "handcrafted" else r["budget"]
+        budget = "" if r["method"] in ORDINARY else r["budget"]
         if "transfer" not in r and budget in ("", *BUDGETS):
             groups.setdefault((*cell(r)[:2], r["method"], budget), {})[r["nfe"]] = r
     return groups
@@ -114,7 +152,7 @@ def _handcrafted(rows: list[Row]) -> dict[tuple, Row]:
     return {cell(r): r for r in rows if r["method"] == "handcrafted"}
 
 
-def _ratio(row: Row, other: Row, field: str) -> float:
+def _ratio(row: Row, other: Row, field: str = "error_mean") -> float:
     return max(row[field], 1e-9) / max(other[field], 1e-9)
 
 

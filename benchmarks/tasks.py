@@ -51,6 +51,7 @@ REST = [*cells(["demo_eps"], (3, 1), (12, 4), OURS),
         *others(TRANSFORMERS, (3,), GOAL, at(OTHERS, "quick", "standard")),
         *others(TRANSFORMERS, (3,), (5, 6, 8), at(["dss", "gits"], "thorough")),
         *others(["demo_flow"], (1,), (6,), at(["dlms_designer"], *BUDGETS))]
+NODE_ONLY = cells([*TRANSFORMERS, "demo_eps"], (1, 3), GOAL, (), "--no-opponents", "--node-only")
 TRANSFER = cells(["demo_flow", "bench_wan"], (1, 3, 7), (6, 8), (), "--no-opponents", "--transfer")
 FEW = cells(["demo_flow", "mixture_eps"], (1,), (6,), ["fit:quick", "gits:quick"],
             "--seeds", "64")

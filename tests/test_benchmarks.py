@@ -18,7 +18,7 @@ from benchmarks.live import DeviceShare, LiveTensors
 from benchmarks.loading import load_model, pack
 from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
 from benchmarks.quality import RESULTS, add_row, with_span
-from benchmarks.tasks import FEW, FULL, REST, TRANSFER
+from benchmarks.tasks import FEW, FULL, NODE_ONLY, REST, TRANSFER
 
 FIELDS = {"model", "prediction", "guidance", "nfe", "method", "solver", "budget", "error_mean",
           "error_median", "error_ci", "frechet_reference", "frechet_data", "trajectories",
@@ -98,6 +98,22 @@ def test_summary_and_table_say_the_ratios() -> None:
     assert "| m | 1 | 6 | default | thorough |" in report.table(ROWS)
 
 
+def test_node_settings_stand_beside_the_menus_and_the_default() -> None:
+    rows = [*ROWS, made_up(method="node_only", solver="ER-SDE ODE/beta(0.5, 0.7)",
+                           budget="600 tried", error_mean=0.04),
+            made_up(method="node_only", nfe=12, budget="600 tried", error_mean=0.05),
+            made_up(model="alone", method="node_only", budget="9 tried")]
+    lines = report.beside_nodes(rows).splitlines()
+    assert "Measured in 3 cells" in lines[0]
+    assert "of the menus in 1 and below the default's thorough search in 1." in lines[0]
+    assert lines[4:] == [
+        "| alone | 1 | 6 | euler/karras | 9 | 0.1000 | 0.0100 |  |  |  |  |",
+        "| m | 1 | 6 | ER-SDE ODE/beta(0.5, 0.7) | 600 | 0.0400 | 0.0100 | 0.1000 | 0.40 | "
+        "0.0500 | 1.25 |",
+        "| m | 1 | 12 | euler/karras | 600 | 0.0500 | 0.0100 | 0.0250 | 2.00 |  |  |"]
+    assert report.summary(rows) == report.summary(ROWS)  # ratios are to the menus' best
+
+
 def test_methods_stand_side_by_side_where_others_were_tried() -> None:
     rows = [*ROWS, made_up(model="alone", method="default", budget="quick"),
             made_up(method="default", budget="quick", transfer="searched at CFG 7"),
@@ -115,6 +131,8 @@ def test_a_row_replaces_the_older_one_of_its_kind(tmp_path: Path) -> None:
         add_row(row, tmp_path)
     rows = json.loads((tmp_path / "quality.json").read_text())["rows"]
     assert len(rows) == 4
+    add_row(made_up(budget="4 tried", error_mean=0.3), tmp_path)  # one more was tried
+    assert len(json.loads((tmp_path / "quality.json").read_text())["rows"]) == 4
     assert 0.2 in [r["error_mean"] for r in rows]
 
 
@@ -136,7 +154,8 @@ def test_committed_results_have_every_field_and_the_table_is_theirs() -> None:
     text = (RESULTS / "quality.md").read_text()
     assert report.table(rows) in text
     assert report.side_by_side(rows) in text
-    known = {"handcrafted", "published", "ays", "gits", "optimal_steps", "default"}
+    assert report.beside_nodes(rows) in text
+    known = {"handcrafted", "node_only", "published", "ays", "gits", "optimal_steps", "default"}
     methods = set(pack("solver_search.config").METHODS)
     assert {r["method"] for r in rows} <= known | methods
 
@@ -179,10 +198,10 @@ def test_the_device_share_is_that_of_one_call() -> None:
 
 def test_every_task_of_the_full_run_is_one_cell_with_methods_that_exist() -> None:
     config = pack("solver_search.config")
-    for task in (*FULL, *REST, *TRANSFER, *FEW):
+    for task in (*FULL, *REST, *NODE_ONLY, *TRANSFER, *FEW):
         plan = quality._plan(task)
         assert len(plan.models) == len(plan.guidances) == len(plan.calls) == 1
-        assert plan.methods or plan.transfer
+        assert plan.methods or plan.transfer or plan.node_only
         for method, effort in plan.methods:
             config.SearchConfig(plan.calls[0], method, effort)
     goal = {(m, cfg, n) for m in ("demo_flow", "demo_eps", "bench_wan") for cfg in (1.0, 3.0)
@@ -219,6 +238,16 @@ def test_every_row_is_made_by_a_task_and_kept_to_its_budget() -> None:
     assert {(*report.cell(r), r["method"], r["budget"]) for r in rows} <= planned
     efforts = pack("solver_search.config").EFFORTS
     assert all(r["model_calls"] <= efforts[r["budget"]].model_calls for r in rows)
+
+
+def test_every_node_only_row_is_made_by_a_task() -> None:
+    planned = {(p.models[0], p.guidances[0], p.calls[0]) for p in map(quality._plan, NODE_ONLY)
+               if p.node_only}
+    rows = json.loads((RESULTS / "quality.json").read_text())["rows"]
+    menu = {report.cell(r): r["seeds"] for r in rows if r["method"] == "handcrafted"}
+    found = {report.cell(r): r["seeds"] for r in rows if r["method"] == "node_only"}
+    assert set(found) <= planned
+    assert found.items() <= menu.items()  # beside the menus' best, on as many seeds
 
 
 def test_cells_where_another_search_did_better_are_named() -> None:

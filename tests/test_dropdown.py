@@ -126,4 +126,5 @@ def test_opponents_do_not_meet_our_own_names(world: World, models: dict,
     ordinary = world.module("nodes.comfy_bridge.ordinary")
     ms = models[FLOW].get_model_object("model_sampling")
     assert not any(name.startswith("searched") for name in ordinary.schedules(ms, 6))
-    assert not ordinary._is_deterministic("searched")
+    assert world.module("nodes.comfy_bridge.builtin").why_left_out("searched") == "ours"
+    assert "searched" not in ordinary.deterministic_samplers()

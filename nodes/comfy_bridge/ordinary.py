@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import comfy.model_sampling
 import comfy.samplers
@@ -17,6 +14,8 @@ from comfy_extras.nodes_gits import GITSScheduler
 from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 from torch import Tensor, nn
 
+from .builtin import Sampler, calls_of, run_sampler
+from .builtin import deterministic_samplers as deterministic_samplers
 from .dropdown import NAME as OURS
 from .model import first_sigma, flow_shift, with_shift
 from .session import Session
@@ -35,12 +34,14 @@ class Setting:
         sigmas: (n + 1,) noise levels.
         scale: factor on starts at sigma_max: a schedule that begins below it begins with less
             noise.
+        made: the SAMPLER that a node made; None: the one that the menu has under this name.
     """
 
     sampler: str
     scheduler: str
     sigmas: Tensor
     scale: float = 1.0
+    made: Sampler | None = None
 
     @property
     def label(self) -> str:
@@ -59,16 +60,25 @@ def schedules(ms: nn.Module, steps: int, sampler: str = "euler",
     """
     whole = int(steps / denoise)
     found = {}
-    for suffix, moved in _shifted(ms).items():
+    for suffix, moved in shifted(ms).items():
         for name in comfy.samplers.SCHEDULER_NAMES:
             if name == OURS:
                 continue
             found[name + suffix] = _ksampler_sigmas(moved, name, whole, sampler)
     found.update(_learned(ms, whole))
+    return fitted(found, ms, steps, denoise)
+
+
+def fitted(found: dict[str, Tensor], ms: nn.Module, steps: int, denoise: float = 1.0,
+           rest: float = 0.0) -> dict[str, Tensor]:
+    """Those lists that have exactly `steps` falling steps down to `rest`, or below it.
+
+    With `denoise` below 1 their ends are taken, as in KSampler.
+    """
     if denoise < 1:
         found = {name: _end(sigmas, steps, first_sigma(ms, denoise))
                  for name, sigmas in found.items()}
-    return {name: sigmas for name, sigmas in found.items() if _usable(sigmas, ms, steps)}
+    return {name: sigmas for name, sigmas in found.items() if _usable(sigmas, ms, steps, rest)}
 
 
 def _end(sigmas: Tensor, steps: int, first: float) -> Tensor:
@@ -77,7 +87,8 @@ def _end(sigmas: Tensor, steps: int, first: float) -> Tensor:
     return kept
 
 
-def _shifted(ms: nn.Module) -> dict[str, nn.Module]:
+def shifted(ms: nn.Module) -> dict[str, nn.Module]:
+    """The sampling at each shift a flow model is tried at, by the end of a schedule's name."""
     own = flow_shift(ms)
     if own is None:
         return {"": ms}
@@ -106,36 +117,26 @@ def _learned(ms: nn.Module, steps: int) -> dict[str, Tensor]:
             for name, (node, kind) in lists.items()}
 
 
-def _usable(sigmas: Tensor, ms: nn.Module, steps: int) -> bool:
-    top = float(ms.sigma_max)
-    if len(sigmas) != steps + 1 or not (sigmas.diff() < 0).all() or sigmas[-1] != 0:
+def _usable(sigmas: Tensor, ms: nn.Module, steps: int, rest: float) -> bool:
+    if len(sigmas) != steps + 1 or not (sigmas.diff() < 0).all() or sigmas[-1] > rest:
         return False
-    if sigmas[0] > top * 1.0001:
-        return False
-    return True
-
-
-@functools.cache
-def deterministic_samplers() -> tuple[str, ...]:
-    """Built-in samplers whose result depends on nothing but the model, found by trying.
-
-    Left out: stochastic ones, adaptive ones (no fixed number of calls), and cfg_pp variants,
-    which change the guidance and so solve another equation.
-    """
-    return tuple(name for name in comfy.samplers.SAMPLER_NAMES if _is_deterministic(name))
+    return bool(sigmas[0] <= float(ms.sigma_max) * 1.0001)
 
 
 def calls_for(sampler: str, sigmas: Tensor) -> int:
     """Model calls a built-in sampler makes on these sigmas, counted with a null model."""
-    counter = _NullModel()
-    run_builtin(sampler, counter, torch.ones(1, 1, 2, 2), sigmas.float().clone(), {})
-    return counter.calls
+    return calls_of(comfy.samplers.sampler_object(sampler), sigmas)
 
 
 def steps_for_calls(sampler: str, calls: int) -> int:
     """Most steps of a sampler that cost at most `calls` model calls."""
-    ladder = [torch.linspace(1, 0, steps + 1) for steps in range(1, calls + 1)]
-    fitting = [len(s) - 1 for s in ladder if calls_for(sampler, s) <= calls]
+    return most_steps(comfy.samplers.sampler_object(sampler), calls)
+
+
+def most_steps(sampler: Sampler, calls: int, end: float = 0.0) -> int:
+    """Most steps down to sigma `end` of any SAMPLER that cost at most `calls` model calls."""
+    ladder = [torch.linspace(1, end, steps + 1) for steps in range(1, calls + 1)]
+    fitting = [len(s) - 1 for s in ladder if calls_of(sampler, s) <= calls]
     return max(fitting, default=0)
 
 
@@ -146,9 +147,19 @@ def settings(ms: nn.Module, calls: int, samplers: Iterable[str],
     for sampler in samplers:
         steps = steps_for_calls(sampler, calls)
         if steps:
-            found += [Setting(sampler, name, sigmas, _scale(ms, sigmas, denoise))
+            found += [Setting(sampler, name, sigmas, scale_of(ms, sigmas, denoise))
                       for name, sigmas in schedules(ms, steps, sampler, denoise).items()]
     return found
+
+
+def scale_of(ms: nn.Module, sigmas: Tensor, denoise: float) -> float:
+    """Factor on starts at sigma_max with which a list begins."""
+    first, top = float(sigmas[0]), float(ms.sigma_max)
+    if denoise < 1 or abs(first - top) <= 1e-5 * top:
+        return 1.0
+    if isinstance(ms, comfy.model_sampling.CONST):
+        return first / top
+    return first / (1 + top ** 2) ** 0.5
 
 
 def run_setting(session: Session, setting: Setting, starts: Tensor, items: Tensor) -> Tensor:
@@ -162,25 +173,9 @@ def run_setting(session: Session, setting: Setting, starts: Tensor, items: Tenso
     """
     model = _BoundModel(session, items)
     sigmas = setting.sigmas.to(starts.device, torch.float32, copy=True)
-    ends = run_builtin(setting.sampler, model, starts * setting.scale, sigmas, {})
+    sampler = setting.made or comfy.samplers.sampler_object(setting.sampler)
+    ends = run_sampler(sampler, model, starts * setting.scale, sigmas, {})
     return session.sampling.inverse_noise_scaling(sigmas[-1:], ends)
-
-
-def _scale(ms: nn.Module, sigmas: Tensor, denoise: float) -> float:
-    first, top = float(sigmas[0]), float(ms.sigma_max)
-    if denoise < 1 or abs(first - top) <= 1e-5 * top:
-        return 1.0
-    if isinstance(ms, comfy.model_sampling.CONST):
-        return first / top
-    return first / (1 + top ** 2) ** 0.5
-
-
-def run_builtin(sampler: str, model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
-                extra_args: dict[str, Any]) -> Tensor:
-    """Call ComfyUI's sampler function by name; uni_pc writes into `sigmas` (float32)."""
-    built_in = comfy.samplers.sampler_object(sampler)
-    return built_in.sampler_function(model, x.clone(), sigmas, extra_args=extra_args,
-                                     callback=_ignore, disable=True, **built_in.extra_options)
 
 
 class _BoundModel:
@@ -192,44 +187,3 @@ class _BoundModel:
 
     def __call__(self, x: Tensor, sigma: Tensor, **extra_args: object) -> Tensor:
         return self.session.denoise(x, sigma, self.items)
-
-
-class _NullSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
-    """Noise levels and scalings of an eps model; lcm asks for both."""
-
-
-class _NullModel:
-    """Counts calls and answers half the state."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        ms = _NullSampling()
-        patcher = SimpleNamespace(get_model_object=lambda name: ms)
-        inner = SimpleNamespace(model_sampling=ms, model_patcher=patcher)
-        self.inner_model = SimpleNamespace(inner_model=inner, model_patcher=patcher,
-                                           model_sampling=ms)
-
-    def __call__(self, x: Tensor, sigma: Tensor, **extra_args: object) -> Tensor:
-        self.calls += 1
-        return x * 0.5
-
-
-def _is_deterministic(name: str) -> bool:
-    if "cfg_pp" in name or name in ("dpm_adaptive", OURS):
-        return False
-    sigmas = torch.tensor([10.0, 5.0, 2.0, 1.0, 0.5, 0.0])
-    ends = []
-    for seed in (1, 2):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            try:
-                ends.append(run_builtin(name, _NullModel(), torch.ones(1, 4, 2, 2),
-                                        sigmas.clone(), {"seed": seed}))
-            except (RuntimeError, AttributeError, ValueError, TypeError, KeyError) as error:
-                log.warning("ComfyUI's sampler %s is left out of comparisons: %s", name, error)
-                return False
-    return torch.equal(*ends)
-
-
-def _ignore(step: object) -> None:
-    pass

@@ -16,6 +16,7 @@ from typing import Any
 
 import comfy.samplers
 
+from .builtin import GUIDANCE, NOISE, why_left_out
 from .dropdown import NAME as OURS
 
 Sampler = comfy.samplers.KSAMPLER
@@ -81,7 +82,13 @@ def plain_name(sampler: Sampler) -> str:
 
 def changes_guidance(name: str) -> bool:
     """Whether a sampler of ComfyUI's menus is of the CFG++ kind (arXiv 2406.08070)."""
-    return "cfg_pp" in name or "cfgpp" in name
+    return why_left_out(name) == GUIDANCE
+
+
+def adds_noise(name: str) -> bool:
+    """Whether a sampler of ComfyUI's menus is stochastic; those that change the guidance do
+    not count. It speaks of the menu's own options: a node may have switched the noise off."""
+    return why_left_out(name) == NOISE
 
 
 def _identity(function: Callable[..., Any]) -> object:
@@ -98,8 +105,3 @@ def _called(function: Callable[..., Any]) -> str:
     if isinstance(function, functools.partial):
         return _called(function.func)
     return getattr(function, "__name__", type(function).__name__)
-
-
-def adds_noise(name: str) -> bool:
-    """Placeholder until builtin.py finds it by trying."""
-    return "ancestral" in name or "sde" in name
