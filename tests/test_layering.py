@@ -137,7 +137,9 @@ def test_the_process_random_numbers_are_left_alone(path: Path) -> None:
               and any("fork_rng" in ast.unparse(item) for item in node.items)]
     guarded = sum(ast.unparse(node).count("manual_seed(") for node in forked)
     calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
-    assert guarded == calls.count("torch.manual_seed") + calls.count("torch.cuda.manual_seed_all")
+    seeds = ("torch.manual_seed", "torch.cuda.manual_seed_all",
+             "torch.default_generator.manual_seed")
+    assert guarded == sum(calls.count(name) for name in seeds)
 
 
 @pytest.mark.parametrize("path", PACK, ids=name_of)

@@ -143,6 +143,18 @@ def test_noise_is_told_of_the_names_an_artist_sees(builtin: ModuleType) -> None:
         True, True, False, False, False]
 
 
+def test_trying_leaves_every_random_state_alone(builtin: ModuleType,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens while a picture is sampled."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    builtin.why_left_out.cache_clear()
+    assert builtin.why_left_out("euler_ancestral") == "adds noise"
+    assert builtin.why_left_out("ddpm") == "adds noise"
+    assert torch.equal(torch.get_rng_state(), before) and not seeded
+
+
 def sampling_of(models: dict, name: str) -> Any:  # noqa: ANN401
     return models[name].get_model_object("model_sampling")
 
