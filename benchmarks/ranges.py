@@ -25,8 +25,8 @@ HEAD = """# CFG ranges
 
 What a search at CFG 3 says of its solver at other scales ("told": error of the solver / of the
 best built-in setting among few, on few seeds), and what it is on {seeds} held-out seeds and
-prompts against the best of all built-in settings there. A range is what is won without a lost scale
-between.
+prompts against the best of all built-in settings there. A range is what is won without a lost
+scale between.
 
 | model | calls | effort | CFG | told | error | best built-in | ratio | told to win | wins |
 |---|---|---|---|---|---|---|---|---|---|

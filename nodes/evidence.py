@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..solver_search.metrics import mean_and_interval, relative_errors
-from ..solver_search.sample import sample
+from ..solver_search.sample import sample, told_levels
 from ..solver_search.solver import Solver
 from ..solver_search.teacher import accurate_teacher
 from .comfy_bridge.model import first_sigma, prediction
@@ -164,8 +164,9 @@ def is_flow(session: Session) -> bool:
 def _of_solver(session: Session, solver: Solver) -> Callable[[Tensor, Tensor], Tensor]:
     def run(x: Tensor, items: Tensor) -> Tensor:
         feature = None if solver.designer_in is None else session.probed().feature
-        return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x,
-                      feature=feature, canvas=session.canvas)
+        with session.at_levels(told_levels(solver)):
+            return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x,
+                          feature=feature, canvas=session.canvas)
     return run
 
 

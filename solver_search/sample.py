@@ -45,8 +45,8 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         SolverError: when the solver has a designer and there is no `feature`.
     """
     plan, bends, begun = solver.plan, _bends(solver, feature, canvas), x
-    told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
-    ratio, rows, sigmas, told = (_cast(t, x) for t in (plan.ratio, plan.rows, solver.sigmas, told))
+    ratio, rows, sigmas, told = (_cast(t, x) for t in (plan.ratio, plan.rows, solver.sigmas,
+                                                       told_levels(solver)))
     used = plan.used.tolist()
     history: dict[int, Tensor] = {}
     if states is not None:
@@ -70,6 +70,12 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         if states is not None:
             states.append(x)
     return x
+
+
+def told_levels(solver: Solver) -> Tensor:
+    """(N + 1,) noise levels that the model is told in its calls, and the last one."""
+    own = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
+    return torch.cat([own, solver.sigmas[-1:]])
 
 
 def _bends(solver: Solver, feature: Feature | None,

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...presets.preset import Preset
 from ...solver_search.canvas import Canvas
 from ...solver_search.part import Part, stretched
-from ...solver_search.sample import sample
+from ...solver_search.sample import sample, told_levels
 from ...solver_search.solver import Solver
 from .console import say
 from .features import Probe
@@ -22,6 +22,7 @@ from .levels import as_sigmas, check_model, found_for
 from .model import MODEL_SAMPLING, first_sigma, flow_shift, time
 from .remarks import NO_MEANS, place_in_words, remarks
 from .samplers import place_in
+from .session import with_levels
 
 WRAPPER_KEY = "solver-search"
 Choose = Callable[[Any, Tensor], Solver]  # (guider, asked noise levels) -> solver
@@ -82,8 +83,8 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
 def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: dict[str, Any],
          callback: Callable[[dict[str, Any]], None], shapes: Sequence[Sequence[int]]) -> Tensor:
     """The one loop with ComfyUI's calls; the last callback waits for the finished state."""
-    visited, told = (s.to(x.device) for s in (as_sigmas(solver), _told(solver)))
-    named, feature = _with_levels(extra_args, told), None
+    visited, told = (s.to(x.device) for s in (as_sigmas(solver), told_levels(solver).float()))
+    named, feature = with_levels(extra_args, told), None
     if solver.designer_in is not None:
         probe = Probe(model.inner_model.inner_model.diffusion_model)
         named["model_options"] = probe.patched(named["model_options"])
@@ -103,20 +104,6 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
     for state in waiting:
         tell(solver.steps - 1, state, end)
     return end
-
-
-def _told(solver: Solver) -> Tensor:
-    """(N + 1,) noise levels that the model is told, and the last one."""
-    own = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
-    return torch.cat([own, solver.sigmas[-1:]]).float()
-
-
-def _with_levels(extra_args: dict[str, Any], told: Tensor) -> dict[str, Any]:
-    """Arguments of a model call; patches that look for the current step find it."""
-    options = dict(extra_args.get("model_options", {}))
-    options["transformer_options"] = {**options.get("transformer_options", {}),
-                                      "sample_sigmas": told}
-    return {**extra_args, "model_options": options}
 
 
 def _canvas(model: Callable[..., Tensor], extra_args: dict[str, Any], last: Tensor,
@@ -172,7 +159,8 @@ def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
         elif len(sigmas) > 1:
             guider = executor.class_obj
             ms = guider.model_patcher.get_model_object(MODEL_SAMPLING)
-            chosen, part = found_for(preset, ms, sigmas, movable=True)
+            chosen, part = found_for(preset, ms, sigmas, movable=True,
+                                     empty=not torch.count_nonzero(latent_image))
             _say([place_in_words(place, chosen),
                   *_remarks(chosen, part, guider, ms, sigmas)])
             sampler = place.put(sampler, _replacement(preset, part.solver,

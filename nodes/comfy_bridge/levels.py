@@ -25,21 +25,22 @@ def as_sigmas(solver: Solver) -> Tensor:
     return solver.sigmas.float()
 
 
-def found_for(preset: Preset, ms: nn.Module, sigmas: Tensor, *,
-              movable: bool = False) -> tuple[Preset, Part]:
+def found_for(preset: Preset, ms: nn.Module, sigmas: Tensor, *, movable: bool = False,
+              empty: bool = False) -> tuple[Preset, Part]:
     """The member of the preset's family, and its part, that do what a sampler was asked for.
 
     Args:
         ms: the model's model_sampling.
         sigmas: (n + 1,) asked for.
         movable: whether the way may begin elsewhere than asked: the noise is not added yet.
+        empty: whether it begins at no picture, so that only the whole way makes sense.
 
     Raises:
         MismatchError: wrong kind of model, levels that no solver goes along, or a part that this
             preset cannot do.
     """
     _check_levels(sigmas, ms)
-    steps = whole_list_steps(ms, sigmas)
+    steps = whole_list_steps(ms, sigmas, trimmed=movable and empty)
     chosen = preset.member(steps or len(sigmas) - 1, float(sigmas[0]))
     check_model(chosen, ms)
     asked = _meant(chosen, sigmas, movable=movable) if steps else sigmas
@@ -49,11 +50,15 @@ def found_for(preset: Preset, ms: nn.Module, sigmas: Tensor, *,
         raise MismatchError(f"'{chosen.info.name}' cannot sample this: {error}") from error
 
 
-def whole_list_steps(ms: nn.Module, sigmas: Tensor) -> int:
+def whole_list_steps(ms: nn.Module, sigmas: Tensor, *, trimmed: bool = False) -> int:
     """Steps of ddim_uniform whose whole list this is, as its node counts them; 0: it is not.
 
     That list has a step more than was asked for, or begins well below sigma_max: at 5 steps of
     SD1.5 at 5.2 of 14.6. Both mean the whole way to the person who chose it.
+
+    Args:
+        trimmed: also know the list that BasicScheduler cuts to as many steps as were asked for;
+            a KSampler's denoise a little below 1 gives the same one.
     """
     asked = sigmas.detach().float().cpu()
     for steps in range(len(asked), 0, -1):
@@ -61,7 +66,9 @@ def whole_list_steps(ms: nn.Module, sigmas: Tensor) -> int:
         if len(whole) < len(asked):
             return 0
         dropped = torch.cat([whole[:-2], whole[-1:]])  # as KSampler does for uni_pc and dpm_2
-        for found, meant in ((whole, steps), (dropped, steps - 1)):
+        lists = [(whole, steps), (dropped, steps - 1)]
+        lists += [(whole[-(steps + 1):], steps)] if trimmed else []
+        for found, meant in lists:
             if len(found) == len(asked) and torch.allclose(found, asked, rtol=SAME_LEVELS):
                 return meant
     return 0

@@ -46,6 +46,7 @@ class Session:
         self.canvas = canvas
         self.sampling = wrap.inner_model.model_sampling
         self.order: Tensor | None = None
+        self.levels: Tensor | None = None
         self._probe: Probe | None = None
 
     @property
@@ -116,6 +117,16 @@ class Session:
         """Say which prompt each start has: start i has prompt order[i]."""
         self.order = order
 
+    @contextlib.contextmanager
+    def at_levels(self, told: Tensor) -> Iterator[None]:
+        """Let patches that look up the current step find it among these noise levels; else they
+        find each call's own, behind the highest."""
+        self.levels = told.float().to(self.device)
+        try:
+            yield
+        finally:
+            self.levels = None
+
     def latent(self, x: Tensor) -> Tensor:
         """Finished states as LATENT samples on the CPU; of several media the first."""
         end = self.sampling.inverse_noise_scaling(torch.zeros(1, device=self.device), x)
@@ -142,13 +153,27 @@ class Session:
                 ends[place] = row
         return torch.stack(ends)
 
+    def _levels(self, sigma: Tensor) -> Tensor:
+        if self.levels is not None:
+            return self.levels
+        top = torch.tensor([float(self.sampling.sigma_max), 0.0], device=sigma.device)
+        return torch.cat([sigma.detach(), top]).unique().flip(0)
+
     def _call(self, x: Tensor, sigma: Tensor, conds: Conds) -> Tensor:
         kept = self.wrap.conds
         self.wrap.conds = conds
         try:
-            return self.wrap(x, sigma, **self.extra_args)
+            return self.wrap(x, sigma, **with_levels(self.extra_args, self._levels(sigma)))
         finally:
             self.wrap.conds = kept
+
+
+def with_levels(extra_args: dict[str, Any], told: Tensor) -> dict[str, Any]:
+    """Arguments of a model call with the noise levels that the model is told in a run."""
+    options = dict(extra_args.get("model_options", {}))
+    options["transformer_options"] = {**options.get("transformer_options", {}),
+                                      "sample_sigmas": told}
+    return {**extra_args, "model_options": options}
 
 
 def make_guider(model: comfy.model_patcher.ModelPatcher, positive: list, negative: list,

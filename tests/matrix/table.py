@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from tests.templates.page import templates_section
+
 from .families import FAMILIES
 from .features import EVERY, FEATURES, Feature, plain, subject_with
 from .media import off
@@ -104,7 +106,8 @@ def page(families: Cells, ways: Cells, features: Cells) -> str:
                     {name: [family.kind] for name, family in FAMILIES.items()}, list(WAYS))
             + OTHERWISE + table(["way"], {name: [] for name in OTHER_WAYS}, list(ON))
             + BESIDE + table(["feature"], {name: [] for name in FEATURES}, on)
-            + f"\nWhat is said when it is refused:\n\n{said}" + TAIL)
+            + f"\nWhat is said when it is refused:\n\n{said}" + TAIL
+            + templates_section(PAGE.read_text()))
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
