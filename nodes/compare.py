@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..presets.preset import Preset
-from .comfy_bridge.latents import decode, empty_latent
+from .comfy_bridge.latents import decode, empty_latent, first_medium
 from .comfy_bridge.node_only import node_settings
 from .comfy_bridge.ordinary import POPULAR_SAMPLERS
 from .comfy_bridge.session import Session, make_guider, within
@@ -53,7 +53,7 @@ class CompareSolvers(io.ComfyNode):
         """See io.ComfyNode."""
         size = empty_latent(model, latent)
         plan = Comparison([p for p in (solver, solver_2, solver_3) if p is not None], seeds, seed,
-                          len(size), opponents)
+                          len(first_medium(size)), opponents)
         guider = make_guider(model, positive, negative, cfg)
         results = within(guider, size, plan.run, seed=seed)
         sheet = to_tensor(contact_sheet(_sheet_rows(results, vae), _columns(seeds)))

@@ -14,7 +14,9 @@ import torch
 
 from ..solver_search.solver import Solver, SolverError
 from .container import load_object, pack, unpack
-from .preset import TENSORS, Preset, PresetError, PresetInfo, kinds, tensors
+from .fields import PresetError
+from .info import PresetInfo, kinds
+from .preset import TENSORS, Preset, tensors
 
 FORMAT = "solver-search-preset"
 VERSION = 1

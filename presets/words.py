@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .preset import PresetInfo
+from .info import PresetInfo
 
 SAME_GUIDANCE = 1e-6  # relative: widgets and files hand on decimals
 

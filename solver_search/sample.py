@@ -58,10 +58,7 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         if callback is not None:
             callback(n, x, denoised)
         history[n] = (x - denoised) / sigmas[n] if plan.direction else denoised
-        x = x if plan.direction else x * ratio[n]
-        for j in range(n + 1):
-            if used[n][j]:
-                x = x + rows[n, j] * history[j]
+        x = _stepped(x if plan.direction else x * ratio[n], rows[n], used[n], history)
         for bent in bends:
             x = x + canvas.painted(bent(n, denoised))
         history = {j: h for j, h in history.items() if plan.last_use[j] > n}
@@ -69,6 +66,13 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
             x = canvas.ended(solver, begun, x, denoised)
         if states is not None:
             states.append(x)
+    return x
+
+
+def _stepped(x: Tensor, row: Tensor, used: list[bool], history: dict[int, Tensor]) -> Tensor:
+    for j, reads in enumerate(used):
+        if reads:
+            x = x + row[j] * history[j]
     return x
 
 

@@ -291,6 +291,10 @@ def test_plain_samplers_are_replaced_and_noise_is_named(models: dict, said: list
     assert torch.equal(ours, run(subject, model, euler(), simple(subject, STEPS)))
     assert f"'test' samples instead of {name}" in said[0]
     assert ("adds noise" in said[0]) is noisy
+    quiet = load("nodes.comfy_bridge.samplers").place_in(comfy.samplers.ksampler(
+        given.sampler_function.__name__.removeprefix("sample_"), {"eta": 0.0})
+        if name == "euler_ancestral" else euler())
+    assert quiet.name and not quiet.noisy  # its node has switched the noise off
 
 
 @pytest.mark.parametrize("cut", [0, STEPS])

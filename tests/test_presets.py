@@ -71,7 +71,7 @@ def test_words_within_bounds_are_kept() -> None:
 
 
 def test_every_fact_has_a_kind_and_unknown_as_default() -> None:
-    kinds = preset.kinds()
+    kinds = load("presets.info").kinds()
     assert list(kinds) == [field.name for field in fields(preset.PresetInfo)]
     for field in fields(preset.PresetInfo)[2:]:
         assert field.default == kinds[field.name].unknown or field.name == "licence"

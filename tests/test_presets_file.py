@@ -126,6 +126,13 @@ def replaced(old: bytes, new: bytes) -> bytes:
     return build(data[8 : 8 + n].replace(old, new, 1), body_of(data))
 
 
+def test_a_cfg_range_comes_back() -> None:
+    ranged = replace(full().info, guidance_low=4.0, guidance_high=8.5,
+                     guidance_measured="4: 0.1 / 0.2, 7: 0.2 / 0.3, 8.5: 0.3 / 0.4")
+    again = file.parse(file.dump(preset.Preset(full().solver, ranged)))
+    assert again.info == ranged and again.id == full().id
+
+
 def test_bytes_are_golden() -> None:
     data = file.dump(full(), WORKFLOW)
     assert data == file.dump(full(), WORKFLOW)
@@ -206,7 +213,7 @@ def test_table_of_the_format_page() -> None:
              fields.Number: "number"}
     expected = [(name, words.get(type(kind), "text"),
                  f"{kind.low:g} to {kind.high:g}" if isinstance(kind, fields.Number)
-                 else str(kind.limit)) for name, kind in preset.kinds().items()]
+                 else str(kind.limit)) for name, kind in load("presets.info").kinds().items()]
     assert rows == expected
 
 
@@ -257,6 +264,8 @@ REFUSALS = {
     "other digits": (with_text(width="٣"), "width must be a whole number in digits"),
     "sign": (with_text(width="-1"), "width must be a whole number in digits"),
     "number": (with_text(guidance="nan"), "guidance must be a decimal number, found 'nan'"),
+    "range end": (with_text(guidance_low="2"), "guidance_low and guidance_high must come"),
+    "range order": (with_text(guidance_low="4", guidance_high="2"), "the lower one first"),
     "number space": (with_text(guidance=" 1"), "guidance must be a decimal number"),
     "overflow": (with_text(error="1e999"), "error must lie in 0 to 1e.09, found inf"),
     "workflow": (with_text(workflow="alert(1)"), "workflow must be JSON"),

@@ -170,7 +170,8 @@ def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
     return wrapper
 
 
-def _replacement(preset: Preset, solver: Solver, shapes: Any) -> comfy.samplers.KSAMPLER:  # noqa: ANN401
+def _replacement(preset: Preset, solver: Solver,
+                 shapes: Sequence[Sequence[int]] | None) -> comfy.samplers.KSAMPLER:
     """Runs the solver; a sampler around it that asks for other noise levels gets their part."""
     def choose(guider: Any, sigmas: Tensor) -> Solver:  # noqa: ANN401
         own = as_sigmas(solver)

@@ -174,7 +174,8 @@ def run_setting(session: Session, setting: Setting, starts: Tensor, items: Tenso
     model = _BoundModel(session, items)
     sigmas = setting.sigmas.to(starts.device, torch.float32, copy=True)
     sampler = setting.made or comfy.samplers.sampler_object(setting.sampler)
-    ends = run_sampler(sampler, model, starts * setting.scale, sigmas, {})
+    with session.at_levels(sigmas.clone()):  # uni_pc changes its own
+        ends = run_sampler(sampler, model, starts * setting.scale, sigmas, {})
     return session.sampling.inverse_noise_scaling(sigmas[-1:], ends)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...presets.preset import Preset
 from ...presets.words import guidance_remark
 from ...solver_search.part import FALLBACK, Part
-from .samplers import Place, adds_noise
+from .samplers import Place
 
 LOW_SHARE = 0.4  # below it a search for the part won in every cell of benchmarks/results/parts.md
 LOW_HINT = " At so low a denoise a preset searched for it does better: Search Solver's denoise."
@@ -30,7 +30,7 @@ def place_in_words(place: Place, preset: Preset) -> str:
     """What Use Solver did with the sampler it met, in one line."""
     if place.why_not:
         return f"Use Solver does nothing here: {place.why_not}."
-    noise = f" ({place.name} adds noise, the solver adds none)" if adds_noise(place.name) else ""
+    noise = f" ({place.name} adds noise, the solver adds none)" if place.noisy else ""
     inside = f" inside {place.inside}" if place.inside else ""
     return f"'{preset.info.name}' samples{inside} instead of {place.name}{noise}."
 

@@ -30,12 +30,14 @@ class Place:
 
     Args:
         name: of the plain sampler that it takes the place of, "" if there is none.
+        noisy: whether that one adds noise.
         inside: name of the sampler around it, "" if there is none.
         option: of that sampler, where the plain one lies.
         why_not: why the sampler stays as it is, "" if it need not.
     """
 
     name: str = ""
+    noisy: bool = False
     inside: str = ""
     option: str = ""
     why_not: str = ""
@@ -57,16 +59,21 @@ def place_in(sampler: object) -> Place:
     if not isinstance(sampler, Sampler):
         return Place(why_not=f"{type(sampler).__name__} is not one of ComfyUI's plain samplers")
     name, called = plain_name(sampler), _called(sampler.sampler_function)
-    if called == FUNCTION and OURS not in name:
-        return Place(why_not="the sampler connected is a solver already")
     if name and changes_guidance(name):
         return Place(why_not=f"{name} changes the guidance itself, which a solver does not")
     if name:
-        return Place(name)
+        return Place(name, adds_noise(name) and sampler.extra_options.get("eta") != 0)
+    if called == FUNCTION:
+        return Place(why_not="the sampler connected is a solver already")
+    return _place_inside(sampler, called)
+
+
+def _place_inside(sampler: Sampler, called: str) -> Place:
+    """In a sampler that carries a plain one among its options."""
     for option, inner in sampler.extra_options.items():
         found = place_in(inner) if isinstance(inner, Sampler) else Place()
         if found.name and not found.option:
-            return Place(found.name, called, option)
+            return Place(found.name, found.noisy, called, option)
     return Place(why_not=f"{called} is more than one of ComfyUI's plain samplers")
 
 
@@ -86,8 +93,8 @@ def changes_guidance(name: str) -> bool:
 
 
 def adds_noise(name: str) -> bool:
-    """Whether a sampler of ComfyUI's menus is stochastic; those that change the guidance do
-    not count. It speaks of the menu's own options: a node may have switched the noise off."""
+    """Whether a sampler of ComfyUI's menus is stochastic as the menu makes it; those that change
+    the guidance do not count."""
     return why_left_out(name) == NOISE
 
 
