@@ -21,7 +21,7 @@ from .features import Probe
 from .levels import as_sigmas, check_model, found_for
 from .model import MODEL_SAMPLING, first_sigma, flow_shift, time
 from .remarks import NO_MEANS, place_in_words, remarks
-from .samplers import place_in
+from .samplers import Place, place_in
 from .session import with_levels
 
 WRAPPER_KEY = "solver-search"
@@ -33,7 +33,7 @@ def as_sampler(preset: Preset) -> comfy.samplers.KSAMPLER:
     def choose(guider: Any, sigmas: Tensor) -> Solver:  # noqa: ANN401
         ms = guider.inner_model.model_sampling
         chosen, part = found_for(preset, ms, sigmas)
-        _say(_remarks(chosen, part, guider, ms, sigmas))
+        _remark(chosen, part, guider, ms, sigmas)
         return part.solver
 
     return comfy.samplers.KSAMPLER(sample_solver_search, {"choose": choose})
@@ -161,8 +161,7 @@ def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
             ms = guider.model_patcher.get_model_object(MODEL_SAMPLING)
             chosen, part = found_for(preset, ms, sigmas, movable=True,
                                      empty=not torch.count_nonzero(latent_image))
-            _say([place_in_words(place, chosen),
-                  *_remarks(chosen, part, guider, ms, sigmas)])
+            _remark(chosen, part, guider, ms, sigmas, place)
             sampler = place.put(sampler, _replacement(preset, part.solver,
                                                       named.get("latent_shapes")))
             sigmas = as_sigmas(part.solver).to(sigmas.device)
@@ -182,15 +181,12 @@ def _replacement(preset: Preset, solver: Solver,
     return comfy.samplers.KSAMPLER(sample_solver_search, {"choose": choose, "shapes": shapes})
 
 
-def _remarks(preset: Preset, part: Part, guider: object, ms: torch.nn.Module,
-             sigmas: Tensor) -> list[str]:
-    return remarks(preset, part, len(sigmas) - 1, cfg=getattr(guider, "cfg", None),
-                   shift=flow_shift(ms))
-
-
-def _say(lines: list[str]) -> None:
-    if any(lines):
-        say("\n".join(filter(None, lines)))
+def _remark(preset: Preset, part: Part, guider: object, ms: torch.nn.Module, sigmas: Tensor,
+            place: Place | None = None) -> None:
+    said = remarks(preset, part, len(sigmas) - 1, cfg=getattr(guider, "cfg", None),
+                   shift=flow_shift(ms), place=place)
+    if said:
+        say(said)
 
 
 def _nobody(step: dict[str, Any]) -> None:

@@ -13,17 +13,20 @@ NO_MEANS = ("This latent holds several media, and the model does not say where e
             "solver's weights for mean colours are left out.")
 
 
-def remarks(preset: Preset, part: Part, asked: int, *, cfg: float | None,
-            shift: float | None) -> list[str]:
-    """Sentences on the part that is sampled, the model's shift and the CFG; "" for nothing.
+def remarks(preset: Preset, part: Part, asked: int, *, cfg: float | None, shift: float | None,
+            place: Place | None = None) -> str:
+    """A line each on the CFG, the sampler replaced, the part that is sampled and the model's
+    shift, where there is something to say; what matters most first, since nodes are small.
 
     Args:
         asked: steps asked for.
         cfg: the guider's, None if it has none.
         shift: the model's, None for eps and v models.
+        place: where Use Solver stands; None: a sampler of its own.
     """
-    return [_part_in_words(part, preset, asked), _shift_in_words(preset, shift),
-            guidance_remark(preset.info, cfg)]
+    said = (guidance_remark(preset.info, cfg), place_in_words(place, preset) if place else "",
+            _part_in_words(part, preset, asked), _shift_in_words(preset, shift))
+    return "\n".join(filter(None, said))
 
 
 def place_in_words(place: Place, preset: Preset) -> str:
