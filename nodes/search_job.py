@@ -13,7 +13,7 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.canvas import PLAIN, Canvas
 from ..solver_search.config import METHODS, SearchConfig
-from ..solver_search.search import Budget, Event, GradientError, Problem, Run, search
+from ..solver_search.search import Budget, Event, Problem, Run, is_autograd, search
 from ..solver_search.solver import Solver
 from .comfy_bridge.latents import first_medium
 from .comfy_bridge.model import ModelFacts, facts
@@ -124,7 +124,9 @@ class Job:
         """The chosen method; on a model without a usable gradient the default one, and says so."""
         try:
             METHODS[self.config.method].run(run, self.config)
-        except GradientError as error:
+        except RuntimeError as error:
+            if not METHODS[self.config.method].gradient or not is_autograd(error):
+                raise
             run.tell(f"{error} The search goes on with 'fit'.")
             self.config = replace(self.config, method="fit")
             run.budget = Budget(run.model_calls + self.config.sizes.model_calls)

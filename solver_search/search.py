@@ -18,7 +18,7 @@ from .canvas import PLAIN, Canvas
 from .clocks import Clock
 from .designer import Feature
 from .metrics import relative_errors
-from .sample import Denoise, sample
+from .sample import Denoise, DivergedError, sample
 from .solver import Solver
 from .teacher import Trajectory, trace
 
@@ -36,6 +36,12 @@ class SearchError(RuntimeError):
 
 class GradientError(SearchError):
     """The model has no gradient, or a wrong one; the message says how that was seen."""
+
+
+def is_autograd(error: RuntimeError) -> bool:
+    """Whether a descent failed for want of a gradient, so that one without can go on."""
+    other = SearchError, DivergedError, torch.OutOfMemoryError
+    return isinstance(error, GradientError) or not isinstance(error, other)
 
 
 @dataclass(frozen=True)

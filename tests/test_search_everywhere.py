@@ -38,14 +38,14 @@ def small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_job(subject: Subject, **more: Any) -> Any:  # noqa: ANN401
     """(preset, run, estimate) of a quick search through a guider."""
     session, jobs = load("nodes.comfy_bridge.session"), load("nodes.search_job")
-    config = load("solver_search.config").SearchConfig(4, "fit", "quick", 0,
+    config = load("solver_search.config").SearchConfig(4, more.pop("method", "fit"), "quick", 0,
                                                        more.pop("denoise", 1.0))
     guider = more.pop("guider", None) or session.make_guider(
         subject.model, subject.positive, subject.negative, 3.0)
-    told: list = []
+    told, phases = [], more.pop("told", [])
     size = nested([torch.zeros(2, *shape) for shape in shapes_of(subject.latent)])
     job = jobs.Job(guider, more.pop("latent", size), config, 3.0, "test",
-                   on_estimate=told.append)
+                   on_estimate=told.append, on_event=lambda e: phases.append(e.phase))
     preset, run = job.run()
     return preset, run, told[0]
 
@@ -181,6 +181,38 @@ def test_patches_that_remember_are_refused_before_anything_is_spent(world: World
     subject = subject_with(FEATURES["LazyCache"], "SD3")()
     with pytest.raises(ValueError, match="remembers earlier steps"):
         run_job(subject)
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget that is not spent on the start and on the check of the gradient."""
+    config = load("solver_search.config")
+    monkeypatch.setitem(config.EFFORTS, "quick", config.Effort(**{**SMALL, "model_calls": 1200}))
+
+
+@pytest.mark.parametrize(("family", "method"), [
+    ("Flux dev", "dss"), ("Flux dev", "s4s"), ("Flux dev", "dlms"), ("Flux schnell", "dlms")])
+def test_networks_that_edit_their_activations_are_learned_on(world: World, room: None,
+                                                              family: str, method: str) -> None:
+    """dlms died on them: "modified by an inplace operation"."""
+    told: list[str] = []
+    preset, _, _ = run_job(FAMILIES[family].build(), method=method, told=told)
+    assert preset.info.method == method, told[-3:]
+    assert any(line.startswith(f"{method} ") and "/" in line for line in told)
+
+
+def test_a_late_failure_of_autograd_is_searched_by_the_default(
+        world: World, room: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the check of the gradient: what the method found so far stays an offer."""
+    told: list[str] = []
+
+    def broken(*given: Any, **named: Any) -> None:  # noqa: ANN401
+        raise RuntimeError("one of the variables needed for gradient computation is gone.")
+
+    monkeypatch.setattr(load("solver_search.methods.dlms"), "accumulate", broken)
+    preset, _, _ = run_job(FAMILIES["SD3"].build(), method="dlms", told=told)
+    assert preset.info.method == "fit"
+    assert any("is gone. The search goes on with 'fit'" in line for line in told)
 
 
 @pytest.mark.parametrize("method", ["dss", "s4s", "dlms"])

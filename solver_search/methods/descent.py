@@ -13,7 +13,7 @@ from torch import Tensor
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, to_solver
 from ..sample import sample
-from ..search import GradientError, Run, SearchError
+from ..search import GradientError, Run, SearchError, is_autograd
 from ..solver import Solver
 
 # 16-bit models need long steps; a network that oscillates in time needs short ones.
@@ -161,7 +161,7 @@ def _gradients(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], items: T
     try:
         return torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
     except RuntimeError as error:
-        if isinstance(error, (SearchError, torch.OutOfMemoryError)):
+        if not is_autograd(error):
             raise
         raise GradientError(f"this model cannot be differentiated ({error}). Use the method "
                             "'fit', which needs no gradient.") from error

@@ -125,7 +125,8 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
     for i in range(1, settings.iterations + 1):
         optimiser.param_groups[0]["lr"] = cosine(settings.rate, i - 1, settings.iterations)
         optimiser.zero_grad()
-        accumulate(run, learner, next(order), settings, iteration=i)
+        with torch.autograd.graph.allow_mutation_on_saved_tensors():  # as Flux edits its own
+            accumulate(run, learner, next(order), settings, iteration=i)
         optimiser.step()
         for name, t in learner.tensors.items():
             averaged[name].lerp_(t.detach(), 1 - settings.average)
