@@ -233,6 +233,34 @@ def test_a_sampler_around_another_keeps_its_place(subject: Subject, said: list[s
     assert around.extra_options["wrapped"].sampler_function is euler().sampler_function
 
 
+def test_samplers_around_samplers_keep_their_places(subject: Subject) -> None:
+    """The neighbour of case 05: two of them around one."""
+    import comfy.samplers
+
+    own, sigmas = sampler_of(searched(subject, STEPS))
+    ends = []
+    for model, inner, levels in (
+            (use(subject.model, searched(subject, STEPS)), euler(), simple(subject, STEPS)),
+            (subject.model, own, sigmas)):
+        for _ in range(2):
+            inner = comfy.samplers.KSAMPLER(less_sigma, {"wrapped": inner})
+        ends.append(run(subject, model, inner, levels))
+    assert torch.equal(*ends)
+
+
+def test_a_mask_behind_a_sampler_around_another_keeps_its_picture(subject: Subject) -> None:
+    """There the picture is not to be had from the model but from what it returns."""
+    import comfy.samplers
+
+    begun, mask = picture(subject), half_mask(subject)
+    around = comfy.samplers.KSAMPLER(less_sigma, {"wrapped": euler()})
+    ends = [run(subject, model, around, simple(subject, STEPS), begun, mask)
+            for model in (use(subject.model, searched(subject, STEPS)), subject.model)]
+    kept = (mask == 0).expand(begun.shape)
+    ours, theirs = ((end - begun)[kept].abs().max() for end in ends)
+    assert float(ours) <= float(theirs)
+
+
 def foreign(model: Any, x: Tensor, sigmas: Tensor, **named: Any) -> Tensor:  # noqa: ANN401
     """A sampler of another pack, with options of its own."""
     return x * 0.5
@@ -249,11 +277,13 @@ def left_alone() -> dict[str, tuple[Any, str]]:
         "upscale": (comfy.samplers.KSAMPLER(sample_lcm_upscale), "sample_lcm_upscale is more"),
         "guidance": (comfy.samplers.sampler_object("euler_cfg_pp"), "changes the guidance"),
         "no function": (SimpleNamespace(), "SimpleNamespace"),
+        "a way of its own": (type("Restarting", (comfy.samplers.KSAMPLER,), {})(
+            comfy.samplers.sampler_object("euler").sampler_function), "Restarting"),
     }
 
 
 @pytest.mark.parametrize("kind", ["another pack's", "video", "upscale", "guidance",
-                                  "no function"])
+                                  "no function", "a way of its own"])
 def test_what_is_more_than_a_sampler_stays(subject: Subject, said: list[str], kind: str) -> None:
     """Case 05: SamplerARVideo was replaced."""
     sampler, sentence = left_alone()[kind]

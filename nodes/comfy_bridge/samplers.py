@@ -31,32 +31,25 @@ class Place:
     Args:
         name: of the plain sampler that it takes the place of, "" if there is none.
         noisy: whether that one adds noise.
-        inside: name of the sampler around it, "" if there is none.
-        option: of that sampler, where the plain one lies.
+        inside: name of the outermost sampler around it, "" if there is none.
+        path: options, from the outermost sampler inwards, behind which the plain one lies.
         why_not: why the sampler stays as it is, "" if it need not.
     """
 
     name: str = ""
     noisy: bool = False
     inside: str = ""
-    option: str = ""
+    path: tuple[str, ...] = ()
     why_not: str = ""
 
     def put(self, sampler: Sampler, ours: Sampler) -> Sampler:
         """`sampler` with ours in this place; the original is not changed."""
-        if self.why_not:
-            return sampler
-        if not self.option:
-            return Sampler(ours.sampler_function, ours.extra_options, sampler.inpaint_options)
-        inner: Sampler = sampler.extra_options[self.option]
-        options = {**sampler.extra_options, self.option: Sampler(
-            ours.sampler_function, ours.extra_options, inner.inpaint_options)}
-        return Sampler(sampler.sampler_function, options, sampler.inpaint_options)
+        return sampler if self.why_not else _put(sampler, ours, self.path)
 
 
 def place_in(sampler: object) -> Place:
     """Where a solver may stand in any SAMPLER object."""
-    if not isinstance(sampler, Sampler):
+    if type(sampler) is not Sampler:  # a subclass has a way of its own
         return Place(why_not=f"{type(sampler).__name__} is not one of ComfyUI's plain samplers")
     name, called = plain_name(sampler), _called(sampler.sampler_function)
     if name and changes_guidance(name):
@@ -72,9 +65,18 @@ def _place_inside(sampler: Sampler, called: str) -> Place:
     """In a sampler that carries a plain one among its options."""
     for option, inner in sampler.extra_options.items():
         found = place_in(inner) if isinstance(inner, Sampler) else Place()
-        if found.name and not found.option:
-            return Place(found.name, found.noisy, called, option)
+        if found.name:
+            return Place(found.name, found.noisy, called, (option, *found.path))
     return Place(why_not=f"{called} is more than one of ComfyUI's plain samplers")
+
+
+def _put(sampler: Sampler, ours: Sampler, path: tuple[str, ...]) -> Sampler:
+    if not path:
+        return Sampler(ours.sampler_function, ours.extra_options, sampler.inpaint_options)
+    option, *rest = path
+    inner = _put(sampler.extra_options[option], ours, tuple(rest))
+    return Sampler(sampler.sampler_function, {**sampler.extra_options, option: inner},
+                   sampler.inpaint_options)
 
 
 def plain_name(sampler: Sampler) -> str:
