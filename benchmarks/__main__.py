@@ -7,6 +7,7 @@ Into benchmarks/results/; about two hours on two cores.
     --jobs N          cells at a time, one core each (default: all cores)
     quality [...]     only some rows; see `python run.py bench quality --help`
     parts [...]       only image to image: denoise below 1
+    ranges [...]      only the CFG ranges that searches say, checked
     transfer          only solvers away from where they were searched
     ablations         only parts of the published methods left out
     cost | plots      only these
@@ -20,7 +21,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from . import ablations, cost, parts, plots, quality, transfer
+from . import ablations, cost, parts, plots, quality, ranges, transfer
 from .cells import WORK
 from .loading import ROOT
 from .report import write_table
@@ -36,6 +37,8 @@ def main(arguments: list[str]) -> None:
             quality.main(rest)
         case ["parts", *rest]:
             parts.main(rest)
+        case ["ranges", *rest]:
+            ranges.main(rest)
         case ["transfer"]:
             transfer.main()
         case ["ablations"]:
@@ -86,6 +89,7 @@ def _away() -> None:
     parts.main([])
     parts.main(["--models", "demo_eps", "--calls", "6", "--seeds", "64"])
     transfer.main()
+    ranges.main(["--calls", "6"])
     ablations.main()
 
 

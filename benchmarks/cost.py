@@ -47,7 +47,7 @@ class NullModel:
 def contestants(sigmas: Tensor) -> dict[str, Callable[[NullModel, Tensor], Tensor]]:
     """ComfyUI's samplers and our loop with the same tables, and with a full table."""
     run_builtin = pack("nodes.comfy_bridge.builtin").run_builtin
-    run_solver = pack("nodes.comfy_bridge.apply").run_solver
+    run_ours = pack("nodes.comfy_bridge.apply").sample_solver_search
     tableaus = pack("solver_search.tableaus").TABLEAUS
     dense = pack("solver_search.forms").from_weights(
         sigmas, torch.tril(torch.ones(len(sigmas) - 1, len(sigmas) - 1, dtype=torch.float64))
@@ -57,8 +57,8 @@ def contestants(sigmas: Tensor) -> dict[str, Callable[[NullModel, Tensor], Tenso
     for name in solvers:
         found[f"ComfyUI {name}"] = lambda m, x, n=name: run_builtin(n, m, x, sigmas.float(), {})
     for name, solver in {**solvers, "full table": dense}.items():
-        found[f"ours, {name}"] = lambda m, x, s=solver: run_solver(
-            m, x.clone(), s.sigmas.float(), solver=s)
+        found[f"ours, {name}"] = lambda m, x, s=solver: run_ours(
+            m, x.clone(), s.sigmas.float(), choose=lambda guider, sigmas: s)
     return found
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .solver import Plan, Solver
+from .solver import Solver
 
 ROUNDING = 1e-13  # float64 recursions of 1000 rows leave up to 2e-15 of what was subtracted
 
@@ -109,28 +109,6 @@ def denoised_steps(solver: Solver) -> tuple[Tensor, Tensor]:
     earlier = torch.cat([torch.zeros(1, solver.steps, dtype=torch.float64), outputs[:-1]])
     kept = ratio[:, None] * earlier
     return ratio, _snap(outputs - kept, outputs.abs() + kept.abs())
-
-
-def mean_rows(solver: Solver) -> Tensor | None:
-    """(N, N) what each channel's mean gets beside its rows in denoised_steps; None: nothing."""
-    if solver.of_means is None:
-        return None
-    return denoised_steps(solver.of_means)[1] - denoised_steps(solver)[1]
-
-
-def cheapest_plan(solver: Solver) -> Plan:
-    """The step form that keeps the fewest outputs in memory.
-
-    What means or a designer add to a state must not enter later directions: denoised form.
-    """
-    ratio, rows = denoised_steps(solver)
-    means = mean_rows(solver)
-    plan = Plan(ratio, rows, direction=False, means=means)
-    if not solver.consistent or means is not None or solver.designer_in is not None:
-        return plan
-    ones = torch.ones(solver.steps, dtype=torch.float64)
-    other = Plan(ones, increments(solver), direction=True)
-    return other if other.kept <= plan.kept else plan
 
 
 def _consistent(sigmas: Tensor, outputs: Tensor, *, flow: bool) -> Solver:

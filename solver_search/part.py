@@ -27,6 +27,7 @@ from torch import Tensor
 
 from .clocks import Clock
 from .forms import denoised_steps, from_denoised_rows, from_weights, increments, reach
+from .plan import plan_of
 from .solver import Solver, SolverError
 from .tableaus import TABLEAUS
 
@@ -103,7 +104,7 @@ def piece(solver: Solver, i: int, k: int, ends: tuple[float, float] | None = Non
     told = None
     if solver.model_sigmas is not None:
         told = solver.model_sigmas[i:k] * sigmas[:-1] / solver.sigmas[i:k]
-    if solver.consistent and solver.plan.direction:
+    if solver.consistent and plan_of(solver).direction:
         weights = _fold(increments(solver) / solver.sigmas.diff()[:, None], i, k)
         return replace(from_weights(sigmas, weights, flow=solver.flow), model_sigmas=told)
     if ends is None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .canvas import PLAIN, Canvas
 from .designer import Feature, bend, deviations, inputs
+from .plan import Plan, plan_of
 from .solver import Solver, SolverError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -44,7 +45,8 @@ def sample(denoise: Denoise, solver: Solver, x: Tensor, callback: Callback | Non
         DivergedError: with `check`, when the model's output is not finite.
         SolverError: when the solver has a designer and there is no `feature`.
     """
-    plan, bends, begun = solver.plan, _bends(solver, feature, canvas), x
+    plan, begun = plan_of(solver), x
+    bends = _bends(solver, plan, feature, canvas)
     ratio, rows, sigmas, told = (_cast(t, x) for t in (plan.ratio, plan.rows, solver.sigmas,
                                                        told_levels(solver)))
     used = plan.used.tolist()
@@ -82,10 +84,10 @@ def told_levels(solver: Solver) -> Tensor:
     return torch.cat([own, solver.sigmas[-1:]])
 
 
-def _bends(solver: Solver, feature: Feature | None,
+def _bends(solver: Solver, plan: Plan, feature: Feature | None,
            canvas: Canvas) -> list[Callable[[int, Tensor], Tensor]]:
     """What else is added to the state after step n, given its model output."""
-    bends = [] if solver.plan.means is None else [_Means(solver.plan.means, canvas).bent]
+    bends = [] if plan.means is None else [_Means(plan.means, canvas).bent]
     return bends if solver.designer_in is None else [*bends, _Designed(solver, feature).bent]
 
 

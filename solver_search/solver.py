@@ -18,7 +18,6 @@ the rest of a picture then follows `weights`. Source: non-stationary solvers, Sh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -83,24 +82,18 @@ class Solver:
     @property
     def nfe(self) -> int:
         """Model calls of one run: outputs that some row reads. A call with CFG counts one."""
-        return sum(self.plan.called)
+        return int(self.read.sum())
+
+    @property
+    def read(self) -> Tensor:
+        """(N,) whether some row reads a row's own output; else its model call is not made."""
+        tables = [t.detach() for t in (self.weights, self.mean_weights) if t is not None]
+        return torch.stack([(t != 0).any(dim=0) for t in tables]).any(dim=0)
 
     @property
     def consistent(self) -> bool:
         """Whether rows sum to 1, so that the table may move to another shift or range."""
         return self.start is None
-
-    @property
-    def order(self) -> int:
-        """Most model outputs that one step combines: 1 for Euler, 2 for DPM++ 2M."""
-        return int(self.plan.used.sum(dim=1).max())
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The cheapest step-by-step form of the table: fewest kept outputs."""
-        from .forms import cheapest_plan
-
-        return cheapest_plan(self)
 
     @property
     def of_means(self) -> Solver | None:
@@ -123,47 +116,6 @@ class Solver:
         numbers = {name: getattr(self, name) for name in TENSORS}
         return Solver(flow=self.flow, **{name: None if t is None else t.detach().clone()
                                          for name, t in numbers.items()})
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A table ready for the loop: x' = ratio[n] * x + sum_j rows[n, j] * history[j].
-
-    Args:
-        ratio: (N,) factor on the current state.
-        rows: (N, N) factors on kept outputs; exact zeros are never touched.
-        direction: history holds d = (x - D) / sigma if true, else D.
-        means: (N, N) what each channel's mean gets beside, of the means of D; None: nothing.
-    """
-
-    ratio: Tensor
-    rows: Tensor
-    direction: bool
-    means: Tensor | None = None
-
-    @cached_property
-    def used(self) -> Tensor:
-        """(N, N) which outputs a row reads; all earlier ones while the table is learned."""
-        learned = self.rows.requires_grad
-        return (torch.ones_like(self.rows).tril() if learned else self.rows) != 0
-
-    @cached_property
-    def last_use(self) -> list[int]:
-        """For each output, the last row that reads it (-1: none)."""
-        used = self.used
-        return [int(column.nonzero().max()) if column.any() else -1 for column in used.T]
-
-    @cached_property
-    def called(self) -> list[bool]:
-        """For each row, whether its model call is made: whether some row reads the output."""
-        read = self.used if self.means is None else self.used | (self.means != 0)
-        return read.any(dim=0).tolist()
-
-    @property
-    def kept(self) -> int:
-        """Most outputs alive at once."""
-        return max(sum(last >= n for last in self.last_use[: n + 1])
-                   for n in range(len(self.last_use)))
 
 
 def _double(name: str, value: Tensor) -> Tensor:

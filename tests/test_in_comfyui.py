@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,17 @@ def flags(model: Any) -> list:  # noqa: ANN401
             [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in inner.modules()],
             sorted(model.object_patches), sorted(model.patches), dict(model.wrappers),
             sorted(model.model_options)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_more_scale(world: World) -> Iterator[None]:
+    """Searches measure at one more CFG scale, from a short reference."""
+    guidance = world.module("nodes.guidance")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"AROUND": (1.5,), "ABOVE_ONE": (2.0,), "CALLS": 20,
+                            "SCHEDULES": 1}.items():
+            patch.setattr(guidance, name, value)
+        yield
 
 
 @pytest.mark.parametrize("method", ["fit", "dss"])

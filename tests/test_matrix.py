@@ -182,8 +182,8 @@ def test_a_last_callback_with_the_models_output_is_seen(way: str,
 def test_levels_visited_where_patches_look_for_those_told_are_seen(
         monkeypatch: pytest.MonkeyPatch) -> None:
     apply = load("nodes.comfy_bridge.apply")
-    own = apply._with_levels
-    monkeypatch.setattr(apply, "_with_levels", lambda extra, told: own(extra, told * 1.01))
+    own = apply.with_levels
+    monkeypatch.setattr(apply, "with_levels", lambda extra, told: own(extra, told * 1.01))
     subject = step_patch(FAMILIES["SD3"].build())
     with pytest.raises(CellError, match="off by"):
         outcome(lambda: subject, KSAMPLER)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..forms import denoised_steps, mean_rows
+from ..forms import denoised_steps
 from ..parameters import Parameters, Space, to_solver
+from ..plan import mean_rows
 from ..sample import sample
 from ..search import Run
 from ..solver import Solver, SolverError
