@@ -13,6 +13,7 @@ from solver_search.methods import dss as learning
 from solver_search.methods.descent import spot_check
 from solver_search.methods.dss import DssSettings, beyond_paper
 from solver_search.parameters import Parameters, Space, to_solver, uniform_parameters
+from solver_search.plan import plan_of
 from solver_search.search import Run, SearchError, search
 from solver_search.solver import Solver
 from solver_search.teacher import accurate_teacher
@@ -121,7 +122,7 @@ def test_the_defaults_are_the_published_search() -> None:
     assert published.batch == 8
     teacher = learning._teacher(Run(problem()), published)
     assert torch.allclose(teacher.sigmas, torch.linspace(1, 0, 101, dtype=torch.float64))
-    assert teacher.order == 1
+    assert plan_of(teacher).order == 1
     changed = {f.name for f in fields(published)
                if getattr(published, f.name) != getattr(beyond_paper(published), f.name)}
     assert changed == {*added, "cap_order", "teacher_calls"}
