@@ -8,7 +8,6 @@ of the built-in setting (in hindsight) are as in quality.py.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from .cells import SEED, Cell, load_found
 from .loading import LATENTS, load_model, pack
 from .quality import RESULTS
+from .report import merge_rows
 
 Row = dict[str, Any]
 HEAD = """# A part of the way
@@ -103,8 +103,5 @@ def main(arguments: list[str], results: Path = RESULTS) -> None:
                 for calls in chosen.calls:
                     new = list(rows(Cell(name, model, cfg, chosen.seeds), denoise, calls,
                                     chosen.effort))
-                    old = json.loads(path.read_text())["rows"] if path.exists() else []
-                    kept = [r for r in old if _cell(r) != _cell(new[0])]
-                    found = sorted([*kept, *new], key=_cell)
-                    path.write_text(json.dumps({"rows": found}, indent=1) + "\n")
+                    found = merge_rows(path, new, _cell, _cell)
                     (results / "parts.md").write_text(table(found))

@@ -8,7 +8,6 @@ all built-in settings there, chosen in hindsight: is the range true?
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from demo.prompts import SEARCH_PROMPTS
 from .cells import Cell
 from .loading import LATENTS, load_model, pack
 from .quality import RESULTS
+from .report import merge_rows
 
 Row = dict[str, Any]
 GUIDANCE = 3.0
@@ -89,8 +89,5 @@ def main(arguments: list[str], results: Path = RESULTS) -> None:
         for calls in chosen.calls:
             for effort in chosen.efforts:
                 new = list(rows(name, model, calls, effort, chosen.seeds))
-                old = json.loads(path.read_text())["rows"] if path.exists() else []
-                kept = [r for r in old if _key(r)[:3] != _key(new[0])[:3]]
-                found = sorted([*kept, *new], key=_key)
-                path.write_text(json.dumps({"rows": found}, indent=1) + "\n")
+                found = merge_rows(path, new, lambda row: _key(row)[:3], _key)
                 (results / "ranges.md").write_text(table(found))

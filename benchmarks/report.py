@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ def key(row: Row) -> tuple:
 def cell(row: Row) -> tuple[str, float, int]:
     """Model, CFG and number of model calls."""
     return row["model"], row["guidance"], row["nfe"]
+
+
+def merge_rows(path: Path, new: list[Row], group: Callable[[Row], Any],
+               order: Callable[[Row], Any]) -> list[Row]:
+    """Write the rows of a file with those of the new ones' group replaced; returns them all."""
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    kept = [row for row in old if group(row) != group(new[0])]
+    found = sorted([*kept, *new], key=order)
+    path.write_text(json.dumps({"rows": found}, indent=1) + "\n")
+    return found
 
 
 def write_table(results: Path) -> None:

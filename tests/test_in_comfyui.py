@@ -45,13 +45,15 @@ def flags(model: Any) -> list:  # noqa: ANN401
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_more_scale(world: World) -> Iterator[None]:
-    """Searches measure at one more CFG scale, from a short reference."""
+def small_evidence(world: World) -> Iterator[None]:
+    """Searches are measured against two samplers, and at one more CFG scale."""
     guidance = world.module("nodes.guidance")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"AROUND": (1.5,), "ABOVE_ONE": (2.0,), "CALLS": 20,
                             "SCHEDULES": 1}.items():
             patch.setattr(guidance, name, value)
+        for module in ("nodes.evidence", "nodes.proof"):
+            patch.setattr(world.module(module), "POPULAR_SAMPLERS", ("euler", "dpmpp_2m"))
         yield
 
 
