@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +22,33 @@ from .quality import RESULTS
 from .report import merge_rows
 
 Row = dict[str, Any]
-GUIDANCE = 3.0
 HEAD = """# CFG ranges
 
-What a search at CFG 3 says of its solver at other scales ("told": error of the solver / of the
+What a search says of its solver at other CFG scales ("told": error of the solver / of the
 best built-in setting among few, on few seeds), and what it is on {seeds} held-out seeds and
 prompts against the best of all built-in settings there. A range is what is won without a lost
-scale between.
+scale between. "searched" and "used" are CFG scales.
 
-| model | calls | effort | CFG | told | error | best built-in | ratio | told to win | wins |
-|---|---|---|---|---|---|---|---|---|---|
+| model | searched | calls | effort | used | told | error | best built-in | ratio | told won | won |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
-def rows(name: str, model: Any, calls: int, effort: str, seeds: int) -> Iterator[Row]:  # noqa: ANN401
+def rows(cell: Cell, calls: int, effort: str) -> Iterator[Row]:
     """A search's range, scale by scale."""
-    cell = Cell(name, model, GUIDANCE, seeds)
     config = pack("solver_search.config").SearchConfig(calls, "fit", effort, seed=0)
-    job = pack("nodes.search_job").Job(cell.guider(SEARCH_PROMPTS), cell.latent, config, GUIDANCE,
-                                       f"{name} {calls}")
+    job = pack("nodes.search_job").Job(cell.guider(SEARCH_PROMPTS), cell.latent, config,
+                                       cell.guidance, f"{cell.name} {calls}")
     preset, _ = job.run()
     for cfg, told in told_of(preset.info.guidance_measured):
-        won = preset.info.guidance_low or GUIDANCE + 1
-        inside = won - 1e-6 <= cfg <= (preset.info.guidance_high or 0) + 1e-6
-        ours, best = Cell(name, model, cfg, seeds).measure(
-            lambda trial: (trial.solver(preset.solver, name),
+        inside = not pack("presets.words").guidance_remark(preset.info, cfg)
+        ours, best = replace(cell, guidance=cfg).measure(
+            lambda trial: (trial.solver(preset.solver, cell.name),
                            trial.best_ordinary(calls, everything=True)[0]))
-        yield {"model": name, "nfe": calls, "effort": effort, "guidance": cfg, "told": told,
-               "told_inside": inside, "error_mean": ours.mean, "error_median":
-               float(ours.errors.median()), "handcrafted": best.label,
-               "handcrafted_error": best.mean, "seeds": seeds}
+        yield {"model": cell.name, "searched_at": cell.guidance, "nfe": calls, "effort": effort,
+               "guidance": cfg, "told": told, "told_inside": inside, "error_mean": ours.mean,
+               "error_median": float(ours.errors.median()), "handcrafted": best.label,
+               "handcrafted_error": best.mean, "seeds": cell.seeds}
 
 
 def told_of(measured: str) -> list[tuple[float, str]]:
@@ -60,8 +59,9 @@ def told_of(measured: str) -> list[tuple[float, str]]:
 
 def table(found: list[Row]) -> str:
     """ranges.md."""
-    lines = [f"| {r['model']} | {r['nfe']} | {r['effort']} | {r['guidance']:g} | {r['told']} | "
-             f"{r['error_mean']:.4f} | {r['handcrafted_error']:.4f} ({r['handcrafted']}) | "
+    lines = [f"| {r['model']} | {r['searched_at']:g} | {r['nfe']} | {r['effort']} | "
+             f"{r['guidance']:g} | {r['told']} | {r['error_mean']:.4f} | "
+             f"{r['handcrafted_error']:.4f} ({r['handcrafted']}) | "
              f"{r['error_mean'] / r['handcrafted_error']:.2f} | "
              f"{'yes' if r['told_inside'] else 'no'} | "
              f"{'yes' if r['error_mean'] < r['handcrafted_error'] else 'no'} |\n" for r in found]
@@ -70,7 +70,7 @@ def table(found: list[Row]) -> str:
 
 
 def _key(row: Row) -> tuple:
-    return row["model"], row["nfe"], row["effort"], row["guidance"]
+    return row["model"], row["searched_at"], row["nfe"], row["effort"], row["guidance"]
 
 
 def main(arguments: list[str], results: Path = RESULTS) -> None:
@@ -78,6 +78,7 @@ def main(arguments: list[str], results: Path = RESULTS) -> None:
     parser = argparse.ArgumentParser("run.py bench ranges", description=__doc__)
     parser.add_argument("--models", nargs="+", default=["demo_flow", "bench_wan"],
                         choices=LATENTS)
+    parser.add_argument("--cfg", nargs="+", type=float, default=[3.0])
     parser.add_argument("--calls", nargs="+", type=int, default=[6, 8])
     parser.add_argument("--efforts", nargs="+", default=["quick", "standard"])
     parser.add_argument("--seeds", type=int, default=128)
@@ -86,8 +87,7 @@ def main(arguments: list[str], results: Path = RESULTS) -> None:
     path = results / "ranges.json"
     for name in chosen.models:
         model = load_model(name)
-        for calls in chosen.calls:
-            for effort in chosen.efforts:
-                new = list(rows(name, model, calls, effort, chosen.seeds))
-                found = merge_rows(path, new, lambda row: _key(row)[:3], _key)
-                (results / "ranges.md").write_text(table(found))
+        for cfg, calls, effort in product(chosen.cfg, chosen.calls, chosen.efforts):
+            new = list(rows(Cell(name, model, cfg, chosen.seeds), calls, effort))
+            found = merge_rows(path, new, lambda row: _key(row)[:4], _key)
+            (results / "ranges.md").write_text(table(found))
