@@ -90,6 +90,7 @@ def _away() -> None:
     parts.main(["--models", "demo_eps", "--calls", "6", "--seeds", "64"])
     transfer.main()
     ranges.main(["--calls", "6"])
+    ranges.main(["--models", "demo_flow", "--cfg", "1", "--calls", "6", "--efforts", "standard"])
     ablations.main()
 
 
