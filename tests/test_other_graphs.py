@@ -306,6 +306,15 @@ def test_what_is_more_than_a_sampler_stays(subject: Subject, said: list[str], ki
     assert sentence in said[0]
 
 
+def test_a_solver_sampler_behind_use_solver_stays(subject: Subject, said: list[str]) -> None:
+    """Of two solvers the one at the sampler node is meant."""
+    near, sigmas = sampler_of(searched(subject, 4))
+    model = use(subject.model, searched(subject, STEPS))
+    ours = run(subject, model, near, sigmas)
+    assert "a solver already" in said[0]
+    assert torch.equal(ours, run(subject, subject.model, near, sigmas))
+
+
 @pytest.mark.parametrize(("name", "noisy"), [("euler", False), ("dpm_adaptive", False),
                                              ("euler_ancestral", True), ("er_sde", True),
                                              ("dpmpp_2m_sde_gpu", True), ("lcm", True)])
