@@ -330,10 +330,19 @@ def test_plain_samplers_are_replaced_and_noise_is_named(models: dict, said: list
     assert torch.equal(ours, run(subject, model, euler(), simple(subject, STEPS)))
     assert f"'test' samples instead of {name}" in said[0]
     assert ("adds noise" in said[0]) is noisy
-    quiet = load("nodes.comfy_bridge.samplers").place_in(comfy.samplers.ksampler(
-        given.sampler_function.__name__.removeprefix("sample_"), {"eta": 0.0})
-        if name == "euler_ancestral" else euler())
-    assert quiet.name and not quiet.noisy  # its node has switched the noise off
+
+
+def test_noise_that_a_node_has_switched_off_is_not_named(comfy: ModuleType) -> None:
+    from comfy_extras.nodes_custom_sampler import SamplerER_SDE, SamplerEulerAncestral
+
+    place_in = load("nodes.comfy_bridge.samplers").place_in
+    for made, name, noisy in (
+            (SamplerEulerAncestral.execute(0.0, 1.0), "euler_ancestral", False),
+            (SamplerEulerAncestral.execute(1.0, 1.0), "euler_ancestral", True),
+            (SamplerER_SDE.execute("ODE", 3, 0.0, 1.0), "er_sde", False),
+            (SamplerER_SDE.execute("ER-SDE", 3, 1.0, 1.0), "er_sde", True)):
+        place = place_in(made.args[0])
+        assert (place.name, place.noisy, place.why_not) == (name, noisy, "")
 
 
 @pytest.mark.parametrize("cut", [0, STEPS])

@@ -16,7 +16,7 @@ from typing import Any
 
 import comfy.samplers
 
-from .builtin import GUIDANCE, NOISE, why_left_out
+from .builtin import GUIDANCE, NOISE, why_left_out, why_unfit
 from .dropdown import NAME as OURS
 
 Sampler = comfy.samplers.KSAMPLER
@@ -55,7 +55,7 @@ def place_in(sampler: object) -> Place:
     if name and changes_guidance(name):
         return Place(why_not=f"{name} changes the guidance itself, which a solver does not")
     if name:
-        return Place(name, adds_noise(name) and sampler.extra_options.get("eta") != 0)
+        return Place(name, adds_noise(name) and _still_noisy(sampler))
     if called == FUNCTION:
         return Place(why_not="the sampler connected is a solver already")
     return _place_inside(sampler, called)
@@ -98,6 +98,11 @@ def adds_noise(name: str) -> bool:
     """Whether a sampler of ComfyUI's menus is stochastic as the menu makes it; those that change
     the guidance do not count."""
     return why_left_out(name) == NOISE
+
+
+def _still_noisy(sampler: Sampler) -> bool:
+    """Whether a node's options have left the noise on, tried only where there are any."""
+    return not sampler.extra_options or why_unfit(sampler) == NOISE
 
 
 def _identity(function: Callable[..., Any]) -> object:
