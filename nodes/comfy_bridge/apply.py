@@ -89,7 +89,7 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
         probe = Probe(model.inner_model.inner_model.diffusion_model)
         named["model_options"] = probe.patched(named["model_options"])
         feature = probe.feature
-    canvas = _canvas(model, named, told[-2].expand(len(x)), shapes)
+    canvas = _canvas(model, named, told[-2].repeat(len(x)), shapes)
     waiting: list[Tensor] = []
 
     def tell(row: int, state: Tensor, denoised: Tensor) -> None:
@@ -99,7 +99,7 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
         callback({"i": row, "x": state, "denoised": denoised, "sigma": visited[row],
                   "sigma_hat": visited[row]})
 
-    end = sample(lambda state, sigma: model(state, sigma.expand(len(state)), **named), solver, x,
+    end = sample(lambda state, sigma: model(state, sigma.repeat(len(state)), **named), solver, x,
                  tell, check=True, feature=feature, canvas=canvas)
     for state in waiting:
         tell(solver.steps - 1, state, end)
