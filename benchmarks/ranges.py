@@ -29,7 +29,7 @@ best built-in setting among few, on few seeds), and what it is on {seeds} held-o
 prompts against the best of all built-in settings there. A range is what is won without a lost
 scale between. "searched" and "used" are CFG scales.
 
-| model | searched | calls | effort | used | told | error | best built-in | ratio | told won | is |
+| model | searched | calls | effort | used | told | error | built-in | ratio | told won | won |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 

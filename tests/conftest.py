@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from .graphs import as_a_node, said, subject  # noqa: F401  fixtures
 from .world import models, world  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
