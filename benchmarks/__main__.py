@@ -90,7 +90,8 @@ def _away() -> None:
     parts.main(["--models", "demo_eps", "--calls", "6", "--seeds", "64"])
     transfer.main()
     ranges.main(["--calls", "6"])
-    ranges.main(["--models", "demo_flow", "--cfg", "1", "--calls", "6", "--efforts", "standard"])
+    for cfg, effort in (("1", "standard"), ("7", "quick")):
+        ranges.main(["--models", "demo_flow", "--cfg", cfg, "--calls", "6", "--efforts", effort])
     ablations.main()
 
 
