@@ -178,18 +178,22 @@ def with_span(trial: Any, solver: Any, label: str) -> tuple[Any, float]:  # noqa
     outputs (and, where the solver weighs them apart, their channel means): no table that visits
     these states can do better.
     """
-    sampling = pack("solver_search.sample")
+    sampling, solvers, plans = (pack(f"solver_search.{name}")
+                                for name in ("sample", "solver", "plan"))
     probed = solver.designer_in is not None
     found, best = [], []
     for starts, items, reference in zip(*(t.split(trial.batch) for t in (
             trial.starts, trial.items, trial.reference)), strict=True):
-        basis = [starts]
+        basis, added = [starts], []
         found.append(sampling.sample(
             lambda x, sigma, i=items: trial.session.denoise(x, sigma, i), solver, starts,
             lambda row, x, denoised, b=basis: b.append(denoised),
-            feature=trial.session.probed().feature if probed else None))
-        if solver.mean_weights is not None:
-            basis += [trial.session.canvas.means(d).expand_as(d) for d in basis[1:]]
+            feature=trial.session.probed().feature if probed else None,
+            guidance=lambda _, a=added: a.append(trial.session.added) or a[-1]))
+        for name in solver.beside:
+            seen = added if solvers.BASIS[name].guidance else basis[1:solver.nfe + 1]
+            basis += [plans.values_of(solvers.BASIS[name], d, d, trial.session.canvas).expand_as(d)
+                      for d in seen]
         columns = torch.stack([b.flatten(1) for b in basis], dim=2).double()
         target = reference.flatten(1).double()[..., None]
         inside = columns @ torch.linalg.lstsq(columns, target, driver="gelsd").solution

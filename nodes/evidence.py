@@ -166,7 +166,8 @@ def _of_solver(session: Session, solver: Solver) -> Callable[[Tensor, Tensor], T
         feature = None if solver.designer_in is None else session.probed().feature
         with session.at_levels(told_levels(solver)):
             return sample(lambda state, sigma: session.denoise(state, sigma, items), solver, x,
-                          feature=feature, canvas=session.canvas)
+                          feature=feature, guidance=lambda _: session.added,
+                          canvas=session.canvas)
     return run
 
 

@@ -18,6 +18,9 @@ INK, PAPER, FAINT = (235, 235, 240), (24, 25, 30), (90, 92, 102)
 ACCENT, WARM, COOL = (96, 190, 255), (255, 150, 90), (90, 150, 255)
 PANEL = 400
 MARGIN = 50
+TITLES = {"mean_weights": "The same for tone (channel means)",
+          "guidance_weights": "Weight of what CFG adds",
+          "guidance_mean_weights": "The same for its tone"}
 
 
 def font(size: int) -> ImageFont.ImageFont:
@@ -34,8 +37,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 def solver_picture(solver: Solver, curve: Sequence[tuple[int, float]] = ()) -> Image.Image:
     """Sigmas, the coefficient matrix and, of a search, the error curve, side by side."""
     panels = [_sigma_panel(solver), _matrix_panel(solver, "Weight of each model output per step")]
-    if solver.of_means is not None:
-        panels.append(_matrix_panel(solver.of_means, "The same for tone (channel means)"))
+    panels += [_matrix_panel(solver.alone(name), TITLES[name]) for name in solver.beside]
     if len(curve) > 1:
         panels.append(_curve_panel(curve))
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL), PAPER)

@@ -62,6 +62,7 @@ class Setup:
             time=rest(clocks(session.sampling)[1], first),
             batch=self.batch,
             difference=DIFFERENCES.get(model.dtype, 2e-3),
+            guidance=_added(session, balance),
             feature=_feature(session) if METHODS[self.config.method].designer else None,
             canvas=session.canvas,
         )
@@ -143,6 +144,15 @@ def from_main_memory(session: Session, balance: Tensor | None) -> RowDenoise:
         return denoise(x / factors, sigma, items) * factors
 
     return denoise if balance is None else in_other_units
+
+
+def _added(session: Session, balance: Tensor | None) -> Callable[[], Tensor | None]:
+    """What guidance added in the newest call, in main memory and the search's units."""
+    def added() -> Tensor | None:
+        found = None if session.added is None else session.added.detach().cpu()
+        return found if found is None or balance is None else found * balance.cpu()
+
+    return added
 
 
 def _feature(session: Session) -> Callable[[], Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..solver_search.solver import Solver, SolverError
+from ..solver_search.solver import Solver, SolverError, make_solver
 from .container import load_object, pack, unpack
 from .fields import PresetError
 from .info import PresetInfo, kinds
@@ -79,7 +79,7 @@ def _solver(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Solver:
         if name not in arrays:
             raise PresetError(f"A preset must hold sigmas and weights, found no {name}.")
     try:
-        return Solver(flow=FLOW[flow], **{k: torch.from_numpy(v) for k, v in arrays.items()})
+        return make_solver({k: torch.from_numpy(v) for k, v in arrays.items()}, flow=FLOW[flow])
     except SolverError as error:
         raise PresetError(str(error)) from error
 

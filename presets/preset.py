@@ -12,14 +12,13 @@ from functools import cached_property
 
 import numpy as np
 
-from ..solver_search.solver import Solver
+from ..solver_search.solver import BASIS, Solver
+from ..solver_search.solver import TENSORS as solver_tensors
 from .fields import PresetError
 from .info import PresetInfo
 from .words import guidance_range, promise
 
-# Sorted: also their order in the file.
-TENSORS = ("designer_in", "designer_out", "mean_weights", "model_sigmas", "sigmas", "start",
-           "weights")
+TENSORS = sorted((*solver_tensors, *BASIS))  # also their order in the file
 MAX_STEPS = 64
 SIGMA_RANGE = (1e-6, 1e5)  # widest known: zero terminal SNR at 4518; the last may also be 0
 
@@ -91,9 +90,8 @@ class Preset:
 
 def tensors(solver: Solver) -> dict[str, np.ndarray]:
     """The solver's numbers by name, in the file's order, as little-endian float64."""
-    present = {name: getattr(solver, name) for name in TENSORS}
     return {name: np.ascontiguousarray(value.detach().numpy().astype("<f8"))
-            for name, value in present.items() if value is not None}
+            for name, value in sorted(solver.tensors.items())}
 
 
 def _check_range(solver: Solver) -> None:

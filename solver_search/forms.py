@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .solver import Solver
+from .solver import WEIGHTS, Solver
 
 ROUNDING = 1e-13  # float64 recursions of 1000 rows leave up to 2e-15 of what was subtracted
 
@@ -68,17 +68,22 @@ def from_denoised_rows(sigmas: Tensor, rows: Tensor, *, flow: bool,
         start: (N,) extra factor on sigma'/sigma of each step: free rows. None: consistent.
         model_sigmas: see Solver.
     """
-    sigmas, rows = sigmas.double(), rows.double()
-    ratio = sigmas[1:] / sigmas[:-1]
+    sigmas = sigmas.double()
+    total = None if start is None else start.double().cumprod(0)
+    return Solver(sigmas, gathered(sigmas, rows, flow=flow, start=start), flow, total,
+                  model_sigmas)
+
+
+def gathered(sigmas: Tensor, rows: Tensor, *, flow: bool, start: Tensor | None = None) -> Tensor:
+    """(N, N) canonical weights of denoised-form rows, of whatever sum; see from_denoised_rows."""
+    ratio, rows = sigmas[1:] / sigmas[:-1], rows.double()
     outputs = torch.zeros(len(rows), dtype=torch.float64)
     collected = []
     for n in range(len(rows)):
         keep = ratio[n] if start is None else ratio[n] * start[n]
         outputs = keep * outputs + (1 - ratio[n]) * rows[n]
         collected.append(outputs)
-    weights = torch.stack(collected) / reach(sigmas, flow=flow)[:, None]
-    total = None if start is None else start.double().cumprod(0)
-    return Solver(sigmas, weights, flow, total, model_sigmas)
+    return torch.stack(collected) / reach(sigmas, flow=flow)[:, None]
 
 
 def increments(solver: Solver) -> Tensor:
@@ -95,8 +100,11 @@ def increments(solver: Solver) -> Tensor:
     return _snap(total[1:] - total[:-1], size[1:] + size[:-1])
 
 
-def denoised_steps(solver: Solver) -> tuple[Tensor, Tensor]:
+def denoised_steps(solver: Solver, table: str | None = WEIGHTS) -> tuple[Tensor, Tensor]:
     """Denoised form of any solver: x' = ratio[n] * x + sum_j rows[n, j] * D[j].
+
+    Args:
+        table: of which basis; see Solver.table.
 
     Returns:
         ratio (N,) and rows (N, N), unnormalised.
@@ -105,7 +113,7 @@ def denoised_steps(solver: Solver) -> tuple[Tensor, Tensor]:
     share = share if solver.start is None else share * solver.start
     before = torch.cat([torch.ones(1, dtype=torch.float64), share[:-1]])
     ratio = share / before
-    outputs = solver.weights * reach(solver.sigmas, flow=solver.flow)[:, None]
+    outputs = solver.table(table) * reach(solver.sigmas, flow=solver.flow)[:, None]
     earlier = torch.cat([torch.zeros(1, solver.steps, dtype=torch.float64), outputs[:-1]])
     kept = ratio[:, None] * earlier
     return ratio, _snap(outputs - kept, outputs.abs() + kept.abs())

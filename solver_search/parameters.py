@@ -4,7 +4,8 @@ r"""The one map from raw, unconstrained numbers to a Solver.
     rows[n, j]    = raw_rows[n, j] for j < n,  rows[n, n] = 1 - the rest  DSS, eq. 12
     free rows:      rows[n, n] += raw_rows[n, n],  start[n] = exp(raw_start[n])
     model_sigma   = sigma * exp(raw_scales)
-    rows of each channel's mean = rows + raw_means (their diagonal as that of the rows)
+    rows of a further basis = those it stands instead of + raw_beside; of D's means their diagonal
+                              as that of the rows, over G every entry is free
 
 Rows act on directions d (as DSS on flow) or on denoised outputs D (as DSS on VP). All zeros in
 raw_rows is Euler = DDIM.
@@ -12,15 +13,16 @@ raw_rows is Euler = DDIM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .clocks import Clock
-from .forms import denoised_steps, from_denoised_rows, from_weights
-from .solver import Solver, SolverError
+from .forms import denoised_steps, from_denoised_rows, from_weights, gathered
+from .solver import BASES, BASIS, WEIGHTS, Solver, SolverError
 
 Form = Literal["direction", "denoised"]
 SPAN_TOLERANCE = 1e-5  # sigma_max passes through float32
@@ -52,28 +54,27 @@ class Parameters:
         rows: (N, N); the upper triangle is ignored, and the diagonal too unless `start` is set.
         start: (N,) log factors on the state, or None for consistent rows (denoised form only).
         scales: (N,) log factors on the sigma told to the model, or None.
-        means: (N, N) what the rows of each channel's mean have beside, or None (denoised form
-            only).
+        beside: by name of a further basis, (N, N) what its rows have beside those it stands
+            instead of (denoised form only).
     """
 
     steps: Tensor
     rows: Tensor
     start: Tensor | None = None
     scales: Tensor | None = None
-    means: Tensor | None = None
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
         """The raw tensors in use."""
-        every = (self.steps, self.rows, self.start, self.scales, self.means)
+        every = (self.steps, self.rows, self.start, self.scales, *self.beside.values())
         return [t for t in every if t is not None]
 
     def with_tensors(self, tensors: list[Tensor]) -> Parameters:
         """The same kind of parameters with other values, in the order of tensors()."""
         steps, rows, *rest = tensors
         values = iter(rest)
-        start, scales, means = (None if t is None else next(values)
-                                for t in (self.start, self.scales, self.means))
-        return Parameters(steps, rows, start, scales, means)
+        start, scales = (None if t is None else next(values) for t in (self.start, self.scales))
+        return Parameters(steps, rows, start, scales, {name: next(values) for name in self.beside})
 
 
 def uniform_parameters(steps: int) -> Parameters:
@@ -91,18 +92,28 @@ def to_solver(raw: Parameters, space: Space) -> Solver:
     """
     sigmas = _sigmas(raw.steps, space)
     scaled = None if raw.scales is None else sigmas[:-1] * raw.scales.exp()
-    tables = [_table(rows, free=raw.start is not None) for rows in (
-        [raw.rows] if raw.means is None else [raw.rows, raw.rows + raw.means])]
+    rows = _table(raw.rows, free=raw.start is not None)
     if space.form == "denoised":
         start = None if raw.start is None else raw.start.exp()
-        solver, *means = (from_denoised_rows(sigmas, rows, flow=space.flow, start=start,
-                                             model_sigmas=scaled) for rows in tables)
-        return solver.with_means(means[0] if means else None)
-    if raw.start is not None or raw.means is not None:
-        raise SolverError("free rows and rows of means need the denoised form, found the "
-                          "direction form.")
-    solver = from_weights(sigmas, tables[0], flow=space.flow)
+        solver = from_denoised_rows(sigmas, rows, flow=space.flow, start=start,
+                                    model_sigmas=scaled)
+        return replace(solver, beside={
+            name: gathered(sigmas, table, flow=space.flow, start=start)
+            for name, table in _tables_beside(raw).items()})
+    if raw.start is not None or raw.beside:
+        raise SolverError("free rows and rows over further bases need the denoised form, found "
+                          "the direction form.")
+    solver = from_weights(sigmas, rows, flow=space.flow)
     return solver if scaled is None else replace(solver, model_sigmas=scaled)
+
+
+def _tables_beside(raw: Parameters) -> dict[str, Tensor]:
+    """By name, (N, N) rows of the further bases."""
+    every = {WEIGHTS: raw.rows, None: torch.zeros_like(raw.rows)}
+    for basis in BASES:
+        every[basis.name] = every[basis.instead] + raw.beside.get(basis.name, 0)
+    return {name: every[name].tril() if BASIS[name].guidance
+            else _table(every[name], free=raw.start is not None) for name in raw.beside}
 
 
 def _table(raw_rows: Tensor, *, free: bool) -> Tensor:
@@ -129,9 +140,8 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
     gaps = space.clock.progress(solver.sigmas).diff().clamp_min(1e-9)
     ratio, _ = denoised_steps(solver)
     plain = solver.sigmas[1:] / solver.sigmas[:-1]
-    rows, beside = _raw_rows(solver), None
-    if solver.of_means is not None:
-        beside = _raw_rows(solver.of_means) - rows
+    beside = {name: _raw_rows(solver, name) - _raw_rows(solver, BASIS[name].instead)
+              for name in solver.beside}
     free = free or not solver.consistent
     zeros = torch.zeros(solver.steps, dtype=torch.float64)
     scales = None
@@ -143,13 +153,15 @@ def from_solver(solver: Solver, space: Space, *, free: bool = False,
     if free:
         start = zeros.clone()
         start[:-1] = (ratio[:-1] / plain[:-1]).log()  # the last step forgets the state
-    return Parameters(gaps.log(), rows, start, scales, beside)
+    return Parameters(gaps.log(), _raw_rows(solver, WEIGHTS), start, scales, beside)
 
 
-def _raw_rows(solver: Solver) -> Tensor:
-    """(N, N) the raw rows that a solver's weights stand for."""
-    _, rows = denoised_steps(solver)
+def _raw_rows(solver: Solver, table: str | None) -> Tensor:
+    """(N, N) the raw rows that the weights of a basis stand for."""
+    _, rows = denoised_steps(solver, table)
     rows = rows / (1 - solver.sigmas[1:] / solver.sigmas[:-1])[:, None]
+    if table is None or table in BASIS and BASIS[table].guidance:
+        return rows
     return rows.tril(-1) + torch.diag(rows.sum(dim=1) - 1)
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from .clocks import Clock
 from .forms import denoised_steps, from_denoised_rows, from_weights, increments, reach
 from .plan import plan_of
-from .solver import Solver, SolverError
+from .solver import BASIS, WEIGHTS, Solver, SolverError
 from .tableaus import TABLEAUS
 
 Kind = Literal["whole", "piece", "moved piece", "stretched", "placed"]
@@ -80,15 +80,17 @@ def part_of(solver: Solver, asked: Tensor, clock: Clock) -> Part:
                           "denoise to 1 and do not split the steps, or use another preset.")
     i = _match(solver.sigmas, asked)
     if i is not None and _has_steps(solver):
-        return _part(solver, lambda s: piece(s, i, i + n), "piece", (i, i + n))
+        return _part(solver, lambda s, _: piece(s, i, i + n), "piece", (i, i + n))
     return _fitted(solver, asked, clock)
 
 
-def _part(solver: Solver, made: Callable[[Solver], Solver], kind: Kind, steps: tuple[int, int],
-          share: float = 1.0) -> Part:
-    """The same done to the weights and to those of each channel's mean."""
-    means = None if solver.of_means is None else made(solver.of_means)
-    return Part(made(solver).with_means(means), kind, *steps, share)
+def _part(solver: Solver, made: Callable[[Solver, str | None], Solver], kind: Kind,
+          steps: tuple[int, int], share: float = 1.0) -> Part:
+    """The same done to the table of each basis; `made` gets a solver of it alone, and the sampler
+    that its rows bend toward."""
+    beside = {name: made(solver.alone(name), None if BASIS[name].guidance else FALLBACK).weights
+              for name in solver.beside}
+    return Part(replace(made(solver.alone(WEIGHTS), FALLBACK), beside=beside), kind, *steps, share)
 
 
 def piece(solver: Solver, i: int, k: int, ends: tuple[float, float] | None = None) -> Solver:
@@ -115,15 +117,19 @@ def piece(solver: Solver, i: int, k: int, ends: tuple[float, float] | None = Non
                               start=None if solver.consistent else start[i:k])
 
 
-def stretched(solver: Solver, first: float, clock: Clock) -> Solver:
-    """All steps laid into the last part of the way, from `first`; rows bend toward ab2."""
+def stretched(solver: Solver, first: float, clock: Clock,
+              toward: str | None = FALLBACK) -> Solver:
+    """All steps laid into the last part of the way, from `first`; rows bend toward a sampler's,
+    or toward 0."""
     own = clock.progress(solver.sigmas)
     begin = clock.progress(torch.tensor(first, dtype=torch.float64))
     sigmas = clock.sigma(begin + (1 - begin) * (own - own[0]) / (1 - own[0]))
     sigmas = _with_ends(sigmas, first, 0.0)
     keep = min(1.0, share_from(solver, first, clock))
     start, rows = step_rows(solver)
-    _, other = step_rows(TABLEAUS[FALLBACK](sigmas, flow=solver.flow))
+    other = torch.zeros_like(rows)
+    if toward is not None:
+        _, other = step_rows(TABLEAUS[toward](sigmas, flow=solver.flow))
     told = None
     if solver.model_sigmas is not None:
         told = sigmas[:-1] * (solver.model_sigmas / solver.sigmas[:-1]) ** keep
@@ -169,9 +175,9 @@ def _fitted(solver: Solver, asked: Tensor, clock: Clock) -> Part:
         if last > 0:
             i, k = _apart(i, k, solver.steps)
         if last > 0 or 0 < n <= k - i:
-            return _part(solver, lambda s: piece(s, i, k, (first, last)), "moved piece", (i, k))
+            return _part(solver, lambda s, _: piece(s, i, k, (first, last)), "moved piece", (i, k))
         if n in (solver.steps, solver.nfe):
-            return _part(solver, lambda s: stretched(s, first, clock), "stretched",
+            return _part(solver, lambda s, to: stretched(s, first, clock, to), "stretched",
                          (0, solver.steps), share_from(solver, first, clock))
     sigmas = placed(solver, first, last, n, clock)
     return Part(TABLEAUS[FALLBACK](sigmas, flow=solver.flow), "placed", 0, n)

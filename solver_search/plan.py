@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from .canvas import Canvas
 from .forms import denoised_steps, increments
-from .solver import Solver
+from .history import most_kept, reads
+from .solver import BASIS, Basis, Solver
 
 
 @dataclass(frozen=True)
@@ -21,56 +23,49 @@ class Plan:
         rows: (N, N) factors on kept outputs; exact zeros are never touched.
         called: for each row, whether its model call is made; all while the table is learned.
         direction: history holds d = (x - D) / sigma if true, else D.
-        means: (N, N) what each channel's mean gets beside, of the means of D; None: nothing.
+        beside: by name of a further basis, (N, N) what its values add to the state.
     """
 
     ratio: Tensor
     rows: Tensor
     called: list[bool]
     direction: bool
-    means: Tensor | None = None
-
-    @cached_property
-    def used(self) -> Tensor:
-        """(N, N) which outputs a row reads; all earlier ones while the table is learned."""
-        learned = self.rows.requires_grad
-        return (torch.ones_like(self.rows).tril() if learned else self.rows) != 0
-
-    @cached_property
-    def last_use(self) -> list[int]:
-        """For each output, the last row that reads it (-1: none)."""
-        used = self.used
-        return [int(column.nonzero().max()) if column.any() else -1 for column in used.T]
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
         """Most outputs alive at once."""
-        return max(sum(last >= n for last in self.last_use[: n + 1])
-                   for n in range(len(self.last_use)))
+        return most_kept(self.rows)
 
     @property
     def order(self) -> int:
         """Most model outputs that one step combines: 1 for Euler, 2 for DPM++ 2M."""
-        return int(self.used.sum(dim=1).max())
+        return int(reads(self.rows).sum(dim=1).max())
 
 
-def mean_rows(solver: Solver) -> Tensor | None:
-    """(N, N) what each channel's mean gets beside its rows in denoised_steps; None: nothing."""
-    if solver.of_means is None:
-        return None
-    return denoised_steps(solver.of_means)[1] - denoised_steps(solver)[1]
+def beside_rows(solver: Solver) -> dict[str, Tensor]:
+    """By name, (N, N) what the values of each further basis add to the state, where the part
+    they stand for has already followed the table that they replace."""
+    return {name: denoised_steps(solver, name)[1] - denoised_steps(solver, BASIS[name].instead)[1]
+            for name in solver.beside}
+
+
+def values_of(basis: Basis, denoised: Tensor, guidance: Tensor, canvas: Canvas) -> Tensor:
+    """What a basis sees of one model call; may be added to a state."""
+    seen = guidance if basis.guidance else denoised
+    return canvas.means(seen) if basis.mean else seen
 
 
 def plan_of(solver: Solver) -> Plan:
     """The step form that keeps the fewest outputs in memory.
 
-    What means or a designer add to a state must not enter later directions: denoised form.
+    What further bases or a designer add to a state must not enter later directions: denoised
+    form.
     """
     ratio, rows = denoised_steps(solver)
-    means = mean_rows(solver)
     called = [True] * solver.steps if rows.requires_grad else solver.read.tolist()
-    plan = Plan(ratio, rows, called, direction=False, means=means)
-    if not solver.consistent or means is not None or solver.designer_in is not None:
+    plan = Plan(ratio, rows, called, direction=False, beside=beside_rows(solver))
+    if not solver.consistent or solver.beside or solver.designer_in is not None:
         return plan
     ones = torch.ones(solver.steps, dtype=torch.float64)
     other = Plan(ones, increments(solver), called, direction=True)

@@ -63,6 +63,8 @@ class Problem:
         difference: finite-difference step that the model's precision allows: 2e-3 for float32,
             1e-2 float16, 3e-2 bfloat16.
         feature: (B, F) features of the newest call of `denoise`, where a method asks for them.
+        guidance: (B, C, ...) what guidance added in the newest call of `denoise` (see sample), or
+            None where nobody says.
         canvas: which media lie in a state; each of about the same norm (Canvas.balance).
     """
 
@@ -77,6 +79,7 @@ class Problem:
     batch: int = 64
     difference: float = 2e-3
     feature: Feature | None = None
+    guidance: Callable[[], Tensor | None] = lambda: None
     canvas: Canvas = PLAIN
 
     @property
@@ -131,6 +134,7 @@ class Run:
     curve: list[tuple[int, float]] = field(default_factory=list)
     model_calls: int = 0
     reference: Tensor | None = None
+    added: Tensor | None = None
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -150,12 +154,16 @@ class Run:
         size = self.problem.batch
         if len(x) > size:
             sigma = sigma.expand(len(x))
-            parts = [self.call(x[i:i + size], sigma[i:i + size], items[i:i + size])
-                     for i in range(0, len(x), size)]
+            parts, added = [], []
+            for i in range(0, len(x), size):
+                parts.append(self.call(x[i:i + size], sigma[i:i + size], items[i:i + size]))
+                added += [] if self.added is None else [self.added]
+            self.added = torch.cat(added) if len(added) == len(parts) else None
             return torch.cat(parts)
         self._check(len(x))
         self.model_calls += len(x)
         denoised = self.problem.denoise(x, sigma, items)
+        self.added = self.problem.guidance()
         self.on_call(self.model_calls)
         if not torch.isfinite(denoised.detach()).all():
             raise SearchError(f"the model returned NaN or infinity at sigma "
@@ -166,6 +174,11 @@ class Run:
     def denoise(self, items: Tensor) -> Denoise:
         """The counted denoiser of given starts."""
         return lambda x, sigma: self.call(x, sigma, items)
+
+    @property
+    def guided(self) -> bool:
+        """Whether guidance added anything in the newest call."""
+        return self.added is not None and bool(self.added.any())
 
     def trace(self, teacher: Solver, keep: int | None = None) -> Trajectory:
         """Teacher trajectories; the end points of all starts become the reference.
@@ -182,7 +195,8 @@ class Run:
         kept, rest = torch.arange(count).tensor_split([keep or count])
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
         with torch.no_grad():
-            trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept])
+            trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept],
+                               lambda _: self.added)
         ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
         self.reference = torch.cat([trajectory.end, *ends])
         return trajectory
@@ -192,7 +206,8 @@ class Run:
         with torch.no_grad():
             parts = items.split(self.problem.batch)  # features are those of one batch
             return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
-                                     feature=self.problem.feature, canvas=self.problem.canvas)
+                                     feature=self.problem.feature, guidance=lambda _: self.added,
+                                     canvas=self.problem.canvas)
                               for part in parts])
 
     def errors(self, solver: Solver, items: Tensor) -> Tensor:

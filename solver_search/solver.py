@@ -10,14 +10,20 @@ with D[j] = denoise(x[j], model_sigma[j]), j <= n, and alpha = 1 for eps and v m
 Rows of a *consistent* solver sum to 1 and start = 1: constant D and pure noise are then exact,
 and the weights do not change when a flow model's shift does. A row is one model call, so Heun's
 or UniPC's inner stages are rows too; an output that no row reads is not computed (DLMS's analytic
-first step). Each channel's mean over all places may follow a table of its own, `mean_weights`;
-the rest of a picture then follows `weights`. Source: non-stationary solvers, Shaul et al. 2024
-(arXiv 2403.01329), written over denoised outputs.
+first step). Source: non-stationary solvers, Shaul et al. 2024 (arXiv 2403.01329), written over
+denoised outputs.
+
+Further tables act on a *basis* beside D. Two of them are parts of one sum: D and what guidance
+adds, G[j] = D[j] - C[j] with C the output for the positive prompt alone, (CFG - 1)(C - U) where
+CFG is plain. Rows over G have no condition on their sum. The others let each channel's mean over
+all places follow a table of its own *instead* of the one over D or G.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,8 +33,32 @@ MAX_WEIGHT = 1e4
 ROW_SUM_TOLERANCE = 1e-4  # ComfyUI's deis integrates numerically: its rows sum to 1 within 9e-6
 START_RANGE = (0.1, 10.0)
 MAX_DESIGNER = 1e3
-TENSORS = ("sigmas", "weights", "start", "model_sigmas", "mean_weights", "designer_in",
-           "designer_out")
+TENSORS = ("sigmas", "weights", "start", "model_sigmas", "designer_in", "designer_out")
+
+
+class Basis(NamedTuple):
+    """What a further table of weights acts on.
+
+    Args:
+        name: of the table, and of its tensor in a file.
+        guidance: G, what guidance adds to the output for the positive prompt; else D.
+        mean: only the channel means of it.
+        instead: the table that this part follows where it has none of its own; None: nothing.
+    """
+
+    name: str
+    guidance: bool
+    mean: bool
+    instead: str | None
+
+
+WEIGHTS = "weights"
+BASES = (
+    Basis("mean_weights", guidance=False, mean=True, instead=WEIGHTS),
+    Basis("guidance_weights", guidance=True, mean=False, instead=None),
+    Basis("guidance_mean_weights", guidance=True, mean=True, instead="guidance_weights"),
+)
+BASIS = {basis.name: basis for basis in BASES}
 
 
 class SolverError(ValueError):
@@ -47,7 +77,7 @@ class Solver:
         start: (N,) factors on the start's share of each state, or None for 1: consistent rows.
         model_sigmas: (N,) noise level handed to the model in each call, or None for sigmas[:-1].
             Convention: D = denoise(x, model_sigma); state and table keep the true sigma.
-        mean_weights: (N, N) weights for each channel's mean, or None: as all the rest.
+        beside: (N, N) weights over further bases, by the names in BASES.
         designer_in, designer_out: (H, F + 3) and (K, H + 1), or None: a network that bends the
             rows for each picture (designer.py); needs features of the model's calls.
 
@@ -60,15 +90,18 @@ class Solver:
     flow: bool
     start: Tensor | None = None
     model_sigmas: Tensor | None = None
-    mean_weights: Tensor | None = None
     designer_in: Tensor | None = None
     designer_out: Tensor | None = None
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in TENSORS:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _double(name, value))
+        tables = {b.name: _double(b.name, self.beside[b.name]) for b in BASES
+                  if b.name in self.beside}
+        object.__setattr__(self, "beside", tables)
         _check_shapes(self)
         _check_sigmas(self.sigmas.detach(), self.flow)
         _check_weights(self)
@@ -87,7 +120,7 @@ class Solver:
     @property
     def read(self) -> Tensor:
         """(N,) whether some row reads a row's own output; else its model call is not made."""
-        tables = [t.detach() for t in (self.weights, self.mean_weights) if t is not None]
+        tables = [t.detach() for t in (self.weights, *self.beside.values())]
         return torch.stack([(t != 0).any(dim=0) for t in tables]).any(dim=0)
 
     @property
@@ -96,26 +129,54 @@ class Solver:
         return self.start is None
 
     @property
-    def of_means(self) -> Solver | None:
-        """The solver that each channel's mean follows, if it is another one."""
-        if self.mean_weights is None:
-            return None
-        return replace(self, weights=self.mean_weights, mean_weights=None, designer_in=None,
+    def guided(self) -> bool:
+        """Whether it weighs what guidance adds."""
+        return any(BASIS[name].guidance for name in self.beside)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All its numbers by name."""
+        own = {name: getattr(self, name) for name in TENSORS}
+        return {name: t for name, t in own.items() if t is not None} | dict(self.beside)
+
+    def table(self, name: str | None) -> Tensor:
+        """(N, N) what a basis follows: its own table, or the one it has none beside."""
+        if name is None:
+            return torch.zeros_like(self.weights)
+        if name == WEIGHTS:
+            return self.weights
+        return self.beside[name] if name in self.beside else self.table(BASIS[name].instead)
+
+    def alone(self, name: str) -> Solver:
+        """The solver that has the table of a basis as its weights, and no other."""
+        free = BASIS[name].guidance if name in BASIS else False
+        ones = torch.ones(self.steps, dtype=torch.float64)
+        start = ones if free and self.start is None else self.start
+        return replace(self, weights=self.table(name), start=start, beside={}, designer_in=None,
                        designer_out=None)
 
-    def with_means(self, other: Solver | None) -> Solver:
-        """This solver, and another one's weights for each channel's mean."""
-        return self if other is None else replace(self, mean_weights=other.weights)
-
-    def without_means(self) -> Solver:
-        """This solver with the same weights for each channel's mean as for the rest."""
-        return replace(self, mean_weights=None)
+    def without(self, *, guidance: bool = False, mean: bool = False) -> Solver:
+        """This solver without the tables over G, or over means: these parts then follow what
+        they follow without."""
+        kept = {name: t for name, t in self.beside.items()
+                if not (guidance and BASIS[name].guidance or mean and BASIS[name].mean)}
+        return replace(self, beside=kept)
 
     def detach(self) -> Solver:
         """The same numbers, free of any autograd graph."""
-        numbers = {name: getattr(self, name) for name in TENSORS}
-        return Solver(flow=self.flow, **{name: None if t is None else t.detach().clone()
-                                         for name, t in numbers.items()})
+        return make_solver({name: t.detach().clone() for name, t in self.tensors.items()},
+                           flow=self.flow)
+
+
+def make_solver(tensors: Mapping[str, Tensor], *, flow: bool) -> Solver:
+    """The solver with these numbers by name; see Solver.tensors.
+
+    Raises:
+        SolverError: see Solver.
+    """
+    beside = {name: t for name, t in tensors.items() if name in BASIS}
+    own = {name: t for name, t in tensors.items() if name not in BASIS}
+    return Solver(flow=flow, beside=beside, **own)
 
 
 def _double(name: str, value: Tensor) -> Tensor:
@@ -133,11 +194,11 @@ def _check_shapes(solver: Solver) -> None:
     if solver.sigmas.ndim != 1 or not 1 <= n <= MAX_ROWS:
         raise SolverError(f"sigmas must be a list of 2 to {MAX_ROWS + 1} numbers, found shape "
                           f"{tuple(solver.sigmas.shape)}.")
-    expected = {"weights": (n, n), "start": (n,), "model_sigmas": (n,),
-                "mean_weights": (n, n)}
-    for name, shape in expected.items():
-        value = getattr(solver, name)
-        if value is not None and tuple(value.shape) != shape:
+    square = dict.fromkeys((WEIGHTS, *BASIS), (n, n))
+    expected = {**square, "start": (n,), "model_sigmas": (n,)}
+    for name, value in solver.tensors.items():
+        shape = expected.get(name, tuple(value.shape))
+        if tuple(value.shape) != shape:
             raise SolverError(f"{name} must have shape {shape} to go with {n + 1} sigmas, "
                               f"found {tuple(value.shape)}.")
 
@@ -154,10 +215,9 @@ def _check_sigmas(sigmas: Tensor, flow: bool) -> None:
 
 
 def _check_weights(solver: Solver) -> None:
-    for name in ("weights", "mean_weights"):
-        table = getattr(solver, name)
-        if table is not None:
-            _check_table(name, table.detach(), consistent=solver.consistent)
+    for name in (WEIGHTS, *solver.beside):
+        sums = solver.consistent and not (name in BASIS and BASIS[name].guidance)
+        _check_table(name, solver.table(name).detach(), consistent=sums)
     low, high = START_RANGE
     if solver.start is not None and not ((solver.start >= low) & (solver.start <= high)).all():
         raise SolverError(f"start must lie in {START_RANGE}, found {_numbers(solver.start)}.")

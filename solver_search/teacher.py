@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .forms import from_weights
-from .sample import Denoise, sample
+from .sample import Denoise, Guidance, sample
 from .solver import Solver
 from .tableaus import TABLEAUS
 
@@ -56,11 +56,12 @@ def euler_table(sigmas: Tensor, *, flow: bool) -> Solver:
     return from_weights(sigmas, torch.eye(len(sigmas) - 1, dtype=torch.float64), flow=flow)
 
 
-def trace(denoise: Denoise, solver: Solver, x: Tensor) -> Trajectory:
+def trace(denoise: Denoise, solver: Solver, x: Tensor,
+          guidance: Guidance | None = None) -> Trajectory:
     """Run a teacher solver and keep what it visits.
 
     Args:
-        denoise: see sample().
+        denoise, guidance: see sample().
         solver: one row per distinct sigma.
         x: (B, C, ...) starts.
     """
@@ -71,7 +72,7 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor) -> Trajectory:
         states[row] = state
         directions[row] = (state - denoised) / float(solver.sigmas[row])
 
-    states[-1] = sample(denoise, solver, x, keep, check=True)
+    states[-1] = sample(denoise, solver, x, keep, check=True, guidance=guidance)
     return Trajectory(solver.sigmas, states, directions)
 
 

@@ -15,6 +15,7 @@ from solver_search.methods.fit import FitSettings, fit
 from solver_search.methods.gits import GitsSettings, gits
 from solver_search.methods.s4s import S4SSettings, s4s
 from solver_search.search import Method, Problem, Run, search
+from solver_search.solver import Solver
 
 from .problems import mixture
 
@@ -67,3 +68,8 @@ def problem(flow: bool = True, *, steps: int = 4, fit_count: int = 8, held_out: 
 
 def finished(name: str, *, flow: bool = True, **changes: object) -> Run:
     return search(METHODS_SHORT[name], Run(problem(flow), **changes))
+
+
+def with_means(solver: Solver, means: Solver) -> Solver:
+    """The solver with another one's weights for each channel's mean."""
+    return replace(solver, beside={"mean_weights": means.weights})

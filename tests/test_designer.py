@@ -128,7 +128,7 @@ def test_designers_that_cannot_be_are_refused(change: dict[str, Any], sentence: 
 def test_a_preset_keeps_a_designer_bit_for_bit() -> None:
     file, preset = load("presets.file"), load("presets.preset")
     solvers = load("solver_search.solver")
-    numbers = {n: getattr(with_designer(base()), n) for n in solvers.TENSORS}
+    numbers = dict(with_designer(base()).tensors)
     info = preset.PresetInfo(name="designed", prediction="flow", shift=3.0)
     one = preset.Preset(solvers.Solver(flow=True, **numbers), info)
     again = file.parse(file.dump(one))

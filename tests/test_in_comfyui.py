@@ -15,6 +15,7 @@ from torch import Tensor
 from demo.comfy_nodes.words import pooled_rows, token_rows
 
 from .pack import preset_of
+from .searches import with_means
 from .world import EPS, FLOW, ROUNDING, World, ksampler, latent, prompt
 
 
@@ -194,8 +195,8 @@ def test_means_keep_their_own_rows_in_every_sampler(world: World, models: dict) 
     rest, means = (tableaus.TABLEAUS[name](sigmas, flow=True) for name in ("ab2", "euler"))
     presets = world.module("presets.preset")
     ends = [ksampler(world, apply.use_preset(models[FLOW], preset_of(s, presets)), FLOW)
-            for s in (rest, means, rest.with_means(means))]
-    both = preset_of(rest.with_means(means), presets)
+            for s in (rest, means, with_means(rest, means))]
+    both = preset_of(with_means(rest, means), presets)
     through = custom(models[FLOW], apply.as_sampler(both), apply.as_sigmas(both.solver))
     assert torch.equal(ends[2], through)
     assert all(not torch.allclose(ends[2], other, atol=1e-3) for other in ends[:2])

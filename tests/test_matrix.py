@@ -72,7 +72,7 @@ def test_media_of_different_size_in_the_other_ways(way: str) -> None:
 def test_media_whose_shapes_nobody_tells_leave_their_means_out() -> None:
     """A SAMPLER learns the shapes from models that ask ComfyUI for them; the toy does not."""
     def without(subject: Subject, steps: int, denoise: float) -> Any:  # noqa: ANN401
-        return preset_for(subject, replace(random_solver(subject, steps), mean_weights=None))
+        return preset_for(subject, random_solver(subject, steps).without(mean=True))
 
     subject = two_media()
     pair = Pair("without means", Plain(without), Ours(searched))

@@ -12,7 +12,7 @@ from solver_search.canvas import channel_means
 from solver_search.clocks import arcsinh_clock, flow_clock
 from solver_search.forms import alpha
 from solver_search.methods.fit import fit
-from solver_search.methods.rows import fit_rows
+from solver_search.methods.rows import Apart, fit_rows
 from solver_search.metrics import relative_errors
 from solver_search.part import part_of
 from solver_search.sample import sample
@@ -22,7 +22,7 @@ from solver_search.tableaus import TABLEAUS
 
 from .pack import load, preset_of
 from .problems import Counted, Mixture, mixture
-from .searches import SHORT_FIT, TOP, problem, with_places
+from .searches import SHORT_FIT, TOP, problem, with_means, with_places
 
 ROUNDING = 1e-12  # float64, a few dozen operations
 
@@ -34,7 +34,7 @@ def sigmas_of(flow: bool, steps: int = 5) -> Tensor:
 
 def apart(flow: bool, rest: str = "ab2", means: str = "dpmpp_3m") -> Solver:
     sigmas = sigmas_of(flow)
-    return TABLEAUS[rest](sigmas, flow=flow).with_means(TABLEAUS[means](sigmas, flow=flow))
+    return with_means(TABLEAUS[rest](sigmas, flow=flow), TABLEAUS[means](sigmas, flow=flow))
 
 
 def start(flow: bool, *shape: int) -> Tensor:
@@ -61,7 +61,7 @@ def test_the_loop_is_the_formula_for_the_rest_and_for_the_means(flow: bool,
         expected = ratio * x
         for j, d in enumerate(outputs[:n + 1]):
             m = channel_means(d)
-            both = solver.weights[n, j] * (d - m) + solver.mean_weights[n, j] * m
+            both = solver.weights[n, j] * (d - m) + solver.beside["mean_weights"][n, j] * m
             expected = expected + (shares[n + 1] - ratio * shares[0]) * both
         torch.testing.assert_close(found, expected, rtol=ROUNDING, atol=ROUNDING)
 
@@ -69,7 +69,7 @@ def test_the_loop_is_the_formula_for_the_rest_and_for_the_means(flow: bool,
 def test_equal_tables_are_the_plain_solver(flow: bool) -> None:
     known = TABLEAUS["deis"](sigmas_of(flow), flow=flow)
     x = start(flow, 2, 3, 4, 4)
-    both = [sample(mixture(flow=flow).denoise, s, x) for s in (known, known.with_means(known))]
+    both = [sample(mixture(flow=flow).denoise, s, x) for s in (known, with_means(known, known))]
     torch.testing.assert_close(*both, rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -77,7 +77,8 @@ def test_an_output_that_only_the_means_read_is_computed() -> None:
     sigmas = sigmas_of(True, 2)
     unread = torch.tensor([[1.0, 0], [1.0, 0]], dtype=torch.float64)
     plain = Solver(sigmas, unread, True)
-    for solver, calls in ((plain, 1), (plain.with_means(TABLEAUS["euler"](sigmas, flow=True)), 2)):
+    both = with_means(plain, TABLEAUS["euler"](sigmas, flow=True))
+    for solver, calls in ((plain, 1), (both, 2)):
         counted = Counted(mixture(flow=True).denoise)
         sample(counted, solver, start(True, 1, 2, 3, 3))
         assert (len(counted.points), solver.nfe, solver.steps) == (calls, calls, 2)
@@ -94,27 +95,28 @@ def test_a_part_of_the_way_takes_both_tables_along(flow: bool, asked: str) -> No
     found = part_of(solver, levels, clock)
     assert found.kind == asked
     if asked == "placed":  # another count: a plain rule, for all
-        assert found.solver.of_means is None
+        assert found.solver.beside == {}
         return
-    means = part_of(solver.of_means, levels, clock).solver
-    assert torch.equal(found.solver.mean_weights, means.weights)
-    assert not torch.equal(found.solver.mean_weights, found.solver.weights)
+    means = part_of(solver.alone("mean_weights"), levels, clock).solver
+    assert torch.equal(found.solver.beside["mean_weights"], means.weights)
+    assert not torch.equal(found.solver.beside["mean_weights"], found.solver.weights)
 
 
 @pytest.mark.parametrize("free", [False, True])
 def test_row_fitting_recovers_both_tables(flow: bool, free: bool) -> None:
     run = Run(with_places(problem(flow, fit_count=24)))
     sigmas = run.problem.schedules["even"]
-    hidden = TABLEAUS["ab3"](sigmas, flow=flow).with_means(TABLEAUS["euler"](sigmas, flow=flow))
+    hidden = with_means(TABLEAUS["ab3"](sigmas, flow=flow), TABLEAUS["euler"](sigmas, flow=flow))
     teacher = run.trace(hidden)
-    found, end = fit_rows(run, teacher, sigmas, run.fitted, free=free, means=True, ridge=1e-14)
+    found, end = fit_rows(run, teacher, sigmas, run.fitted, free=free, apart=Apart(means=True),
+                          ridge=1e-14)
     if not free:  # free factors and rows can trade: from pure noise, outputs hardly differ
         # Outputs on one trajectory are nearly collinear: normal equations lose half the digits.
         assert torch.allclose(found.weights, hidden.weights, atol=1e-3)
-        assert torch.allclose(found.mean_weights, hidden.mean_weights, atol=1e-3)
+        assert torch.allclose(found.table("mean_weights"), hidden.table("mean_weights"), atol=1e-3)
     assert float(relative_errors(end, teacher.end[run.fitted]).max()) < 1e-6
     alone, _ = fit_rows(run, teacher, sigmas, run.fitted, free=free, ridge=1e-14)
-    assert alone.mean_weights is None
+    assert not alone.beside
     errors = [float(run.errors(s, run.held_out).mean()) for s in (found, alone)]
     assert errors[0] < 1e-3 * errors[1]  # one table cannot do what two do
 
@@ -140,29 +142,29 @@ def test_a_search_weighs_means_apart_where_fitted_rows_gain_by_it(flow: bool) ->
     ours, plain = (offers(drawn_apart(flow), means) for means in (True, False))
     fitted, alone = (next(e for e in events if e.phase.startswith("rows fitted"))
                      for events in (ours, plain))
-    assert fitted.solver.mean_weights is not None
-    assert ours[-1].solver.mean_weights is not None  # refined as such
-    assert all(e.solver.mean_weights is None for e in plain)
+    assert "mean_weights" in fitted.solver.beside
+    assert "mean_weights" in ours[-1].solver.beside  # refined as such
+    assert all(not e.solver.beside for e in plain)
     assert fitted.error < 0.2 * alone.error  # found: 0.02 and 0.03
 
 
 def test_a_search_leaves_means_where_they_are_all_the_same() -> None:
     """One mixture for all numbers: rows of their own leave 0.994 of the error."""
     found = offers(with_places(problem(False)), True)
-    assert all(e.solver.mean_weights is None for e in found)
+    assert all(not e.solver.beside for e in found)
 
 
 def test_a_state_of_one_place_has_no_means_apart(flow: bool) -> None:
     known = problem(flow)
     found = search(lambda r: fit(r, SHORT_FIT), Run(replace(known, starts=known.starts[:, :1])))
-    assert found.best.mean_weights is None
+    assert not found.best.beside
 
 
 def test_a_preset_keeps_both_tables_bit_for_bit() -> None:
     file = load("presets.file")
     both, plain = (preset_of(s, load("presets.preset"))
-                   for s in (apart(True), replace(apart(True), mean_weights=None)))
+                   for s in (apart(True), apart(True).without(mean=True)))
     again = file.parse(file.dump(both))
     assert again.id == both.id != plain.id
-    assert torch.equal(again.solver.mean_weights, both.solver.mean_weights)
+    assert torch.equal(again.solver.beside["mean_weights"], both.solver.beside["mean_weights"])
     assert b"mean_weights" not in file.dump(plain)

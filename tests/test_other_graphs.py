@@ -45,7 +45,7 @@ def test_a_soft_mask_mixes_the_end_with_the_picture(mask: float) -> None:
     """Where a mask is m everywhere the end is m of the solver's own and 1 - m of the picture."""
     canvas, loop = load("solver_search.canvas"), load("solver_search.sample")
     subject = FAMILIES["SD3"].build()
-    solver = random_solver(subject, STEPS).without_means()
+    solver = random_solver(subject, STEPS).without(mean=True)
     generator = torch.Generator().manual_seed(1)
     x, kept, *outs = torch.randn(STEPS + 2, 2, 3, 4, 4, generator=generator, dtype=torch.float64)
     left, again = iter(outs), iter(outs)
@@ -154,7 +154,7 @@ def test_unknown_media_leave_the_means_out_and_say_so(said: list[str]) -> None:
     sampler, sigmas = sampler_of(preset)
     x = torch.randn(1, 1, 60, generator=torch.Generator().manual_seed(1))
     out = sampler.sampler_function(model, x, sigmas, {}, None, True, **sampler.extra_options)
-    plain = load("solver_search.sample").sample(lambda s, sigma: s * 0.3, solver.without_means(),
-                                                x)
+    plain = load("solver_search.sample").sample(lambda s, sigma: s * 0.3,
+                                                solver.without(mean=True), x)
     assert torch.equal(out, plain)
     assert "mean colours are left out" in said[-1]

@@ -17,7 +17,7 @@ from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import Trajectory, accurate_teacher, trace
 
 from .problems import gaussian, gaussian_solution
-from .searches import TOP, problem, with_places
+from .searches import TOP, problem, with_means, with_places
 
 
 def exact_trajectory(calls: int, *, flow: bool) -> tuple[Trajectory, Tensor]:
@@ -93,14 +93,14 @@ def test_the_linearisation_equals_differences_of_whole_runs(flow: bool, free: bo
     run.trace(accurate_teacher(16, TOP[flow], flow=flow))
     known = TABLEAUS["dpmpp_2m"](run.problem.schedules["late"], flow=flow)
     means = TABLEAUS["ab3"](run.problem.schedules["late"], flow=flow)
-    raw = from_solver(known.with_means(means), space, free=free, scaled=True)
+    raw = from_solver(with_means(known, means), space, free=free, scaled=True)
     along = coordinates.coordinates(raw, 1e-3)
-    # progress, scales, rows, those of the means, and start
-    assert len(along) == 3 + 4 + (10 + 10 + 3 if free else 6 + 6)
+    # progress, scales, rows and start; what the means have beside stays
+    assert len(along) == 3 + 4 + (10 + 3 if free else 6)
     calls = run.model_calls
     found = fitting._linearised(run, raw, space, along, run.fitted)
     if free:
-        assert run.model_calls - calls == 7 * coordinates.linearisation_calls(4, means=True)
+        assert run.model_calls - calls == 7 * coordinates.linearisation_calls(4)
     hessian, slope = brute_force(run, raw, space, along)
     size = float(hessian.abs().max())
     # States agree to 1e-14; differences over a step of 2e-4 (progress) keep 1e-9 of it.
@@ -133,7 +133,7 @@ def test_a_linearised_coordinate_moves_what_it_names() -> None:
     run = Run(problem(False))
     space = Space(run.problem.clock, False)
     known = TABLEAUS["ab2"](run.problem.schedules["even"], flow=False)
-    raw = from_solver(known.with_means(known), space, free=True, scaled=True)
+    raw = from_solver(with_means(known, known), space, free=True, scaled=True)
     along = coordinates.coordinates(raw, 1e-3)
     before = to_solver(raw, space)
     for k, coordinate in enumerate(along):
@@ -148,10 +148,6 @@ def test_a_linearised_coordinate_moves_what_it_names() -> None:
         assert first == ([coordinate.index[0]] if coordinate.kind in ("progress", "scale") else [])
         outputs = (after.weights - before.weights).abs().amax(dim=1) > 1e-9
         touched = outputs.nonzero().flatten().tolist()
-        means = (after.mean_weights - before.mean_weights).abs().amax(dim=1) > 1e-9
-        if coordinate.kind == "mean":
-            assert touched == []
-            assert means.nonzero().flatten()[0] == coordinate.index[0] == coordinate.call - 1
         if coordinate.kind == "row":
             assert touched[0] == coordinate.index[0] == coordinate.call - 1
         if coordinate.kind == "scale":

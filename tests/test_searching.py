@@ -293,10 +293,10 @@ def test_shared_prefixes_give_the_same_ends_as_whole_runs(flow: bool, free: bool
     along = coordinates.coordinates(raw, 1e-2)
     changes = torch.diag(torch.tensor([c.step for c in along], dtype=torch.float64))
     solvers = [to_solver(coordinates.moved(raw, space, along, c), space) for c in changes]
-    outputs, base = fitting.base_run(run, to_solver(raw, space), run.fitted)
+    answers, base = fitting.base_run(run, to_solver(raw, space), run.fitted)
     for s in range(3):
         ends = fitting.neighbour_ends(run, solvers, [c.call for c in along], run.fitted[s:s + 1],
-                                      [d[s:s + 1] for d in outputs])
+                                      [answer.row(s) for answer in answers])
         whole = torch.cat([run.ends(solver, run.fitted[s:s + 1]) for solver in solvers])
         assert torch.allclose(ends, whole, atol=1e-11)  # float64 rounding of states up to 15
         assert (ends - base[s]).flatten(1).norm(dim=1).min() > 0

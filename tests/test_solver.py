@@ -56,12 +56,13 @@ REFUSALS = {
     "weights must have shape (2, 2) to go with 3 sigmas, found (3, 3)": dict(
         weights=torch.eye(3)),
     "mean_weights must have shape (2, 2) to go with 3 sigmas, found (3, 3)": dict(
-        mean_weights=torch.eye(3)),
-    "mean_weights must be lower-triangular": dict(mean_weights=doubles(0, 1, 0, 1).view(2, 2)),
+        beside={"mean_weights": torch.eye(3)}),
+    "mean_weights must be lower-triangular": dict(
+        beside={"mean_weights": doubles(0, 1, 0, 1).view(2, 2)}),
     "mean_weights must stay within 10000 in size, found 20000": dict(
-        mean_weights=doubles(1, 0, -19999, 20000).view(2, 2)),
+        beside={"mean_weights": doubles(1, 0, -19999, 20000).view(2, 2)}),
     "each row of mean_weights must sum to 1 within 0.0001, row 0 sums to 2": dict(
-        mean_weights=doubles(2, 0, 0, 1).view(2, 2)),
+        beside={"mean_weights": doubles(2, 0, 0, 1).view(2, 2)}),
     "start must have shape (2,) to go with 3 sigmas, found (3,)": dict(start=torch.ones(3)),
     "model_sigmas must have shape (2,)": dict(model_sigmas=torch.ones(3)),
     "sigmas must be positive (the last may be 0), found [1, 0, 0]": dict(sigmas=doubles(1, 0, 0)),

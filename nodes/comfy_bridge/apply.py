@@ -13,14 +13,16 @@ from torch import Tensor
 
 from ...presets.preset import Preset
 from ...solver_search.canvas import Canvas
-from ...solver_search.part import Part, stretched
+from ...solver_search.part import FALLBACK, Part, stretched
 from ...solver_search.sample import sample, told_levels
 from ...solver_search.solver import Solver
+from ...solver_search.tableaus import TABLEAUS
 from .console import say
 from .features import Probe
+from .guiding import Guiding, HiddenGuidanceError
 from .levels import as_sigmas, check_model, found_for
 from .model import MODEL_SAMPLING, first_sigma, flow_shift, time
-from .remarks import NO_MEANS, place_in_words, remarks
+from .remarks import HIDDEN_GUIDANCE, NO_MEANS, place_in_words, remarks
 from .samplers import Place, place_in
 from .session import with_levels
 
@@ -74,10 +76,15 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
     solver = choose(model.inner_model, sigmas)
     if shapes is None:
         shapes = _shapes_in(model.inner_model)
-    if solver.mean_weights is not None and not shapes and _packed(model.inner_model, x):
+    if solver.beside and not shapes and _packed(model.inner_model, x):
         say(NO_MEANS)
-        solver = solver.without_means()
-    return _run(model, x, solver, extra_args or {}, callback or _nobody, shapes or ())
+        solver = solver.without(mean=True)
+    args = extra_args or {}, callback or _nobody, shapes or ()
+    try:
+        return _run(model, x, solver, *args)
+    except HiddenGuidanceError:
+        say(HIDDEN_GUIDANCE)
+        return _run(model, x, TABLEAUS[FALLBACK](solver.sigmas, flow=solver.flow), *args)
 
 
 def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: dict[str, Any],
@@ -85,6 +92,9 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
     """The one loop with ComfyUI's calls; the last callback waits for the finished state."""
     visited, told = (s.to(x.device) for s in (as_sigmas(solver), told_levels(solver).float()))
     named, feature = with_levels(extra_args, told), None
+    guiding = Guiding(needed=True) if solver.guided else None
+    if guiding is not None:
+        named["model_options"] = guiding.patched(named["model_options"])
     if solver.designer_in is not None:
         probe = Probe(model.inner_model.inner_model.diffusion_model)
         named["model_options"] = probe.patched(named["model_options"])
@@ -100,7 +110,8 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
                   "sigma_hat": visited[row]})
 
     end = sample(lambda state, sigma: model(state, sigma.repeat(len(state)), **named), solver, x,
-                 tell, check=True, feature=feature, canvas=canvas)
+                 tell, check=True, feature=feature, canvas=canvas,
+                 guidance=None if guiding is None else guiding.added)
     for state in waiting:
         tell(solver.steps - 1, state, end)
     return end

@@ -12,6 +12,10 @@ LOW_HINT = " At so low a denoise a preset searched for it does better: Search So
 NO_MEANS = ("This latent holds several media, and the model does not say where each lies: the "
             "solver's weights for mean colours are left out.")
 
+HIDDEN_GUIDANCE = ("This guider does not show what guidance adds to a picture, which the solver "
+                   f"was searched to weigh: a plain rule ({FALLBACK}) samples at its noise levels "
+                   "instead. Search with this guider connected.")
+
 
 def remarks(preset: Preset, part: Part, asked: int, *, cfg: float | None, shift: float | None,
             place: Place | None = None) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...solver_search.canvas import PLAIN, Canvas
 from .features import Probe
+from .guiding import Guiding
 from .latents import is_nest, media_shapes
 from .model import MODEL_SAMPLING, first_sigma, is_discrete, smooth_time
 from .prompts import Conds, count, marked, only, rows_of
@@ -41,12 +42,15 @@ class Session:
     def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor,
                  canvas: Canvas = PLAIN) -> None:
         self.wrap = wrap
-        self.extra_args = extra_args
+        self.guiding = Guiding()
+        options = self.guiding.patched(extra_args.get("model_options", {}))
+        self.extra_args = {**extra_args, "model_options": options}
         self.latent_image = latent_image
         self.canvas = canvas
         self.sampling = wrap.inner_model.model_sampling
         self.order: Tensor | None = None
         self.levels: Tensor | None = None
+        self.added: Tensor | None = None
         self._probe: Probe | None = None
 
     @property
@@ -134,7 +138,8 @@ class Session:
         return self.canvas.parts(whole)[0]
 
     def denoise(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
-        """One model call; row b of x belongs to start items[b] and its prompt.
+        """One model call; row b of x belongs to start items[b] and its prompt. `added` then holds
+        what guidance added, shaped as x, or None where the guider does not say.
 
         Raises:
             ComfyUI's InterruptProcessingException when the user cancels.
@@ -145,12 +150,15 @@ class Session:
         if not marked(conds):
             return self._call(x, sigma, rows_of(conds, prompts))
         ends: list[Tensor] = [x] * len(x)
+        added: list[Tensor | None] = [None] * len(x)
         for prompt in prompts.unique().tolist():
             own = (prompts == prompt).nonzero().flatten()
             there = own.to(x.device)
             found = self._call(x[there], sigma[there], only(conds, prompt))
-            for place, row in zip(own.tolist(), found, strict=True):
-                ends[place] = row
+            for i, place in enumerate(own.tolist()):
+                ends[place] = found[i]
+                added[place] = None if self.added is None else self.added[i]
+        self.added = None if any(a is None for a in added) else torch.stack(added)
         return torch.stack(ends)
 
     def _levels(self, sigma: Tensor) -> Tensor:
@@ -163,9 +171,11 @@ class Session:
         kept = self.wrap.conds
         self.wrap.conds = conds
         try:
-            return self.wrap(x, sigma, **with_levels(self.extra_args, self._levels(sigma)))
+            found = self.wrap(x, sigma, **with_levels(self.extra_args, self._levels(sigma)))
         finally:
             self.wrap.conds = kept
+        self.added = self.guiding.added(found)
+        return found
 
 
 def with_levels(extra_args: dict[str, Any], told: Tensor) -> dict[str, Any]:

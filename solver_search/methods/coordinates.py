@@ -15,7 +15,7 @@ class Coordinate:
     """One number a refinement may change.
 
     Args:
-        kind: progress, row, mean, start or scale.
+        kind: progress, row, start or scale.
         index: which one.
         call: first model call whose input it changes.
         limit: most it may move in one step.
@@ -30,7 +30,7 @@ class Coordinate:
 
 
 def coordinates(raw: Parameters, difference: float) -> list[Coordinate]:
-    """All free numbers of a solver, in the order of the calls they first touch."""
+    """All numbers of a solver that move, in the order of the calls they first touch."""
     count, free = len(raw.steps), raw.start is not None
     gaps = _progress(raw).diff()
     found = []
@@ -40,8 +40,6 @@ def coordinates(raw: Parameters, difference: float) -> list[Coordinate]:
     for n in range(count):
         last = n + 1 if free else n
         found += [Coordinate("row", (n, j), n + 1, 1.0, difference) for j in range(last)]
-        if raw.means is not None:
-            found += [Coordinate("mean", (n, j), n + 1, 1.0, difference) for j in range(last)]
         if free and n + 1 < count:
             found.append(Coordinate("start", (n,), n + 1, 0.2, difference))
         if raw.scales is not None:
@@ -49,12 +47,12 @@ def coordinates(raw: Parameters, difference: float) -> list[Coordinate]:
     return sorted(found, key=lambda c: c.call)
 
 
-def linearisation_calls(steps: int, *, means: bool = False) -> int:
+def linearisation_calls(steps: int) -> int:
     """Model calls that linearising one start costs with all numbers free: its own run, noise
-    levels, those told to the model, rows and their sums, and the rows of the means."""
+    levels, those told to the model, rows and their sums."""
     rows = sum((n + 1) * (steps - 1 - n) for n in range(steps))
     sums = steps * (steps - 1) // 2
-    return steps + steps ** 2 + sums + (2 if means else 1) * rows
+    return steps + steps ** 2 + sums + rows
 
 
 def moved(raw: Parameters, space: Space, along: list[Coordinate], change: Tensor) -> Parameters:
@@ -65,7 +63,8 @@ def moved(raw: Parameters, space: Space, along: list[Coordinate], change: Tensor
     for coordinate, delta in zip(along, change.tolist(), strict=True):
         tensors[coordinate.kind][coordinate.index] += delta
     steps = tensors["progress"].diff().clamp_min(1e-9).log()
-    return Parameters(steps, tensors["row"], tensors["start"], tensors["scale"], tensors["mean"])
+    return Parameters(steps, tensors["row"], tensors["start"], tensors["scale"],
+                      raw.beside)
 
 
 def values(raw: Parameters, along: list[Coordinate]) -> Tensor:
@@ -75,7 +74,7 @@ def values(raw: Parameters, along: list[Coordinate]) -> Tensor:
 
 
 def _tensors(raw: Parameters) -> dict[str, Tensor | None]:
-    return {"row": raw.rows, "start": raw.start, "scale": raw.scales, "mean": raw.means,
+    return {"row": raw.rows, "start": raw.start, "scale": raw.scales,
             "progress": _progress(raw)}
 
 

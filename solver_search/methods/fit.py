@@ -3,16 +3,16 @@ r"""Fit: the default. No gradient through the network, so it works with every mo
 1. Cache accurate teacher trajectories of a few starts.
 2. For each ordinary schedule, fit rows by ridge least squares on the student's own trajectory
    (rows.py), first consistent rows on few starts, then consistent and free ones of the better
-   schedules on more; each channel's mean gets rows of its own where that helps (mostly with CFG).
-3. Refine the best by Levenberg-Marquardt on the end point (refine.py): sigmas, rows, those of
-   the means, row sums and the sigma told to the model. Several starts run a heat first; the
-   best goes on.
+   schedules on more; what guidance adds and each channel's mean get rows of their own where that
+   helps.
+3. Refine the best by Levenberg-Marquardt on the end point (refine.py): sigmas, rows, row sums and
+   the sigma told to the model. Several starts run a heat first; the best goes on.
 4. Offer the best handcrafted table and every stage; the Run keeps what is best on held-out starts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -23,11 +23,11 @@ from ..tableaus import TABLEAUS
 from ..teacher import Trajectory, accurate_teacher
 from .coordinates import linearisation_calls
 from .refine import Refinement, robust
-from .rows import fit_rows
+from .rows import ALL_ALIKE, Apart, fit_rows
 
 ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes
 FEW = 8
-MEANS_GAIN = 0.93  # what rows of their own for the means must leave of the error (fit.md)
+APART_GAIN = 0.93  # what rows of their own must leave of the error (fit.md)
 COMPARED_BYTES = 2**31  # most main memory that whole trajectories take
 HANDCRAFTED = ("euler", "ab2", "ipndm", "deis", "dpmpp_2m", "res_multistep", "gradient_estimation")
 
@@ -47,6 +47,7 @@ class FitSettings:
         patience: stop when a round over all parts gains less than this share.
         free: also free row sums (the solver then stays at its shift and range).
         means: give each channel's mean rows of its own.
+        guidance: give what guidance adds rows of its own.
     """
 
     teacher_calls: int = 48
@@ -59,6 +60,7 @@ class FitSettings:
     patience: float = 0.01
     free: bool = True
     means: bool = True
+    guidance: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,10 @@ def fit(run: Run, settings: FitSettings) -> None:
     kinds = (False, True) if settings.free else (False,)
     more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
     candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts + 1]
-    if settings.means and problem.starts[0, 0].numel() > 1:
-        candidates = [_with_means(run, teacher, c, more) for c in candidates]
+    apart = Apart(guidance=settings.guidance and run.guided,
+                  means=settings.means and problem.starts[0, 0].numel() > 1)
+    if apart != ALL_ALIKE:
+        candidates = [_with_apart(run, teacher, c, more, apart) for c in candidates]
     candidates = sorted(candidates, key=lambda c: c.loss)[: settings.starts]
     for candidate in candidates:
         run.offer(candidate.solver, f"rows fitted on {candidate.label}")
@@ -147,19 +151,22 @@ def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tens
     return sorted(found, key=lambda c: c.loss)
 
 
-def _with_means(run: Run, teacher: Trajectory, candidate: Candidate, items: Tensor) -> Candidate:
-    """The candidate with rows of their own for the means, where these pay for their cost."""
+def _with_apart(run: Run, teacher: Trajectory, candidate: Candidate, items: Tensor,
+                apart: Apart) -> Candidate:
+    """The candidate with more rows of their own, where these pay for their cost."""
     try:
         solver, end = fit_rows(run, teacher, run.problem.schedules[candidate.schedule], items,
-                               free=candidate.kind == "free", means=True)
+                               free=candidate.kind == "free", apart=apart)
     except SolverError:
         return candidate
     errors = run.errors_of(end, items)
     gain = float(errors.mean() / candidate.errors.mean())
-    run.tell(f"rows of means on {candidate.label}: {gain:.3f} of its error")
-    if gain > MEANS_GAIN:
+    run.tell(f"rows of {apart.label} on {candidate.label}: {gain:.3f} of its error")
+    if gain > APART_GAIN:
         return candidate
-    return Candidate(candidate.schedule, f"{candidate.kind}, means", solver, errors)
+    return replace(candidate, kind=f"{candidate.kind}, {apart.label}", solver=solver,
+                   errors=errors)
+
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:
@@ -167,8 +174,7 @@ def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> Non
     heats = []
     for c in candidates:
         raw = from_solver(c.solver, space, free=settings.free, scaled=True)
-        calls = linearisation_calls(run.problem.steps, means=raw.means is not None)
-        part = _part(run, calls, settings.part)
+        part = _part(run, linearisation_calls(run.problem.steps), settings.part)
         heats.append(Refinement(run, raw, space, c.label, part))
     if len(heats) > 1:
         for heat in heats:

@@ -1,10 +1,10 @@
 r"""Levenberg-Marquardt on the end point, Jacobian by finite differences: no gradients.
 
-Sigmas, rows, row sums, the rows of each channel's mean and the sigma told to the model move
-together. A parameter re-runs only the calls behind it. Starts are split into parts; each part
-keeps the quadratic model of its loss at the point where it was last linearised, a step minimises
-the sum of all, and one part is linearised anew per iteration (sum of functions, Sohl-Dickstein et
-al. 2014, arXiv 1311.2115). A step must lower the loss of all starts.
+Sigmas, rows, row sums and the sigma told to the model move together; what rows over further bases
+have beside them stays. A parameter re-runs only the calls behind it. Starts are split into parts;
+each part keeps the quadratic model of its loss at the point where it was last linearised, a step
+minimises the sum of all, and one part is linearised anew per iteration (sum of functions,
+Sohl-Dickstein et al. 2014, arXiv 1311.2115). A step must lower the loss of all starts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ..forms import denoised_steps
 from ..parameters import Parameters, Space, to_solver
-from ..plan import mean_rows
-from ..sample import sample
+from ..plan import beside_rows, values_of
+from ..sample import sample, told_levels
 from ..search import Run
-from ..solver import Solver, SolverError
+from ..solver import BASIS, WEIGHTS, Solver, SolverError
 from .coordinates import Coordinate, coordinates, moved, values
 from .rows import precise
 
@@ -159,11 +159,11 @@ def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate]
     slope = torch.zeros(len(along), dtype=torch.float64)
     size = float(run.reference_of(run.fitted).flatten(1).norm(dim=1).square().mean().sqrt())
     for items in part.split(run.problem.batch):
-        outputs, ends = base_run(run, to_solver(raw, space), items)
+        calls, ends = base_run(run, to_solver(raw, space), items)
         targets = run.reference_of(items)
         for s in range(len(items)):
             moved_ends = neighbour_ends(run, neighbours, [c.call for c in along],
-                                        items[s : s + 1], [d[s : s + 1] for d in outputs])
+                                        items[s : s + 1], [call.row(s) for call in calls])
             residual = precise(ends[s] - targets[s]).flatten() / size
             jacobian = precise(moved_ends - ends[s]).flatten(1)
             jacobian /= size * steps.to(jacobian.dtype)[:, None]
@@ -174,56 +174,77 @@ def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate]
     return Quadratic(hessian / count, slope / count, values(raw, along))
 
 
-def base_run(run: Run, solver: Solver, items: Tensor) -> tuple[list[Tensor], Tensor]:
-    """All model outputs, N of (S, C, ...), and the end points (S, C, ...)."""
-    outputs: list[Tensor] = []
+@dataclass(frozen=True)
+class Answer:
+    """What one model call gave: (S, C, ...) outputs, and what guidance added (0 without)."""
+
+    denoised: Tensor
+    guidance: Tensor
+
+    def row(self, s: int) -> Answer:
+        """Of one start."""
+        return Answer(self.denoised[s : s + 1], self.guidance[s : s + 1])
+
+    def after(self, fresh: Answer, count: int) -> Answer:
+        """Fresh rows, then this single one again up to `count`."""
+        more = count - len(fresh.denoised)
+        return Answer(*(torch.cat([new, old.expand(more, *old.shape[1:])]) for new, old in (
+            (fresh.denoised, self.denoised), (fresh.guidance, self.guidance))))
+
+
+def _answer(run: Run, denoised: Tensor) -> Answer:
+    """The newest model call's."""
+    return Answer(denoised, torch.zeros_like(denoised) if run.added is None else run.added)
+
+
+def base_run(run: Run, solver: Solver, items: Tensor) -> tuple[list[Answer], Tensor]:
+    """All N model calls, and the end points (S, C, ...)."""
+    answers: list[Answer] = []
     end = sample(run.denoise(items), solver, run.problem.starts[items],
-                 lambda row, x, denoised: outputs.append(denoised))
-    return outputs, end
+                 lambda row, x, denoised: answers.append(_answer(run, denoised)),
+                 guidance=lambda _: run.added, canvas=run.problem.canvas)
+    return answers, end
 
 
 def neighbour_ends(run: Run, neighbours: list[Solver], calls: list[int], item: Tensor,
-                   outputs: list[Tensor]) -> Tensor:
+                   answers: list[Answer]) -> Tensor:
     """(P, C, ...) end points of one start under P neighbours of a base solver.
 
     Args:
         neighbours: solvers that differ from the base by one number each.
-        calls: (P,) rising; neighbour p shares all model outputs before calls[p] with the base.
+        calls: (P,) rising; neighbour p shares all model calls before calls[p] with the base.
         item: (1,) the start.
-        outputs: N of (1, C, ...), the base's outputs.
+        answers: N of one row, the base's.
     """
     size = run.problem.batch
     chunks = [(neighbours[i:i + size], calls[i:i + size]) for i in range(0, len(calls), size)]
-    return torch.cat([_chunk_ends(run, few, first, item, outputs) for few, first in chunks])
+    return torch.cat([_chunk_ends(run, few, first, item, answers) for few, first in chunks])
 
 
 def _chunk_ends(run: Run, solvers: list[Solver], calls: list[int], item: Tensor,
-                outputs: list[Tensor]) -> Tensor:
-    x = run.problem.starts[item]
-    ratio, rows, means, sigmas = (torch.stack(t).to(x.dtype).to(x.device) for t in zip(
+                answers: list[Answer]) -> Tensor:
+    x, bases = run.problem.starts[item], (WEIGHTS, *solvers[0].beside)
+    ratio, told, *rows = (torch.stack(t).to(x.dtype).to(x.device) for t in zip(
         *(_steps_of(s) for s in solvers), strict=True))
     shape = (-1,) + (1,) * (x.ndim - 1)
     x = x.expand(len(solvers), *x.shape[1:])
-    own: list[Tensor] = []
-    own_means: list[Tensor] = []
-    for n in range(len(outputs)):
+    seen: dict[str, list[Tensor]] = {name: [] for name in bases}
+    for n, base in enumerate(answers):
         active = sum(call <= n for call in calls)
-        own.append(outputs[n])
+        own = base
         if active:
-            fresh = run.call(x[:active], sigmas[:active, n], item.expand(active))
-            rest = outputs[n].expand(len(x) - active, *x.shape[1:])
-            own[n] = torch.cat([fresh, rest])
-        own_means.append(run.problem.canvas.means(own[n]))
+            fresh = _answer(run, run.call(x[:active], told[:active, n], item.expand(active)))
+            own = base.after(fresh, len(x))
         x = ratio[:, n].reshape(shape) * x
-        for j in range(n + 1):
-            x = x + rows[:, n, j].reshape(shape) * own[j]
-        x = x + sum(means[:, n, j].reshape(shape) * own_means[j] for j in range(n + 1))
+        for name, table in zip(bases, rows, strict=True):
+            seen[name].append(own.denoised if name == WEIGHTS else values_of(
+                BASIS[name], own.denoised, own.guidance, run.problem.canvas))
+            x = x + sum(w.reshape(shape) * v for w, v in zip(table[:, n].T, seen[name],
+                                                             strict=False))
     return x
 
 
-def _steps_of(solver: Solver) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Factors (N,), rows (N, N), what means get beside (N, N), noise levels told (N,)."""
+def _steps_of(solver: Solver) -> tuple[Tensor, ...]:
+    """Factors (N,), noise levels told (N,), rows (N, N), then what each further basis adds."""
     ratio, rows = denoised_steps(solver)
-    means = mean_rows(solver)
-    told = solver.sigmas[:-1] if solver.model_sigmas is None else solver.model_sigmas
-    return ratio, rows, torch.zeros_like(rows) if means is None else means, told
+    return ratio, told_levels(solver)[:-1], rows, *beside_rows(solver).values()

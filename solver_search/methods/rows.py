@@ -5,23 +5,24 @@ With r = sigma'/sigma and the teacher's state x* the row of a step minimises
     consistent  |x*(sigma') -   r x - (1 - r) sum_j w_j D_j|^2 + ridge ...,  sum_j w_j = 1
     free        |x*(sigma') - k r x - (1 - r) sum_j w_j D_j|^2 + ridge ...
 
-where ridge pulls w to DPM++ 2M's row and k to 1. Where each channel's mean has rows of its own,
-the rest of the states is fitted first, then the means, pulled to that row. Only small Gram
+where ridge pulls w to DPM++ 2M's row and k to 1. Where what guidance adds has rows of its own,
+(1 - r) sum_j v_j G_j joins the sum, v pulled to 0. Where each channel's mean has rows of its own,
+the rest of the states is fitted first, then the means, pulled to those rows. Only small Gram
 matrices are kept; x then moves by the solved row, so later rows mend earlier errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..canvas import Canvas
-from ..forms import denoised_steps, from_denoised_rows
+from ..forms import denoised_steps, from_denoised_rows, gathered
 from ..search import Run
-from ..solver import Solver
+from ..solver import BASES, Solver
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 
@@ -29,19 +30,37 @@ NOTHING = 1e-30  # keeps the equations solvable where an output is exactly zero
 RIDGE = {False: 1e-4, True: 1e-3}  # free rows have more freedom: measured on both demo models
 
 
+@dataclass(frozen=True)
+class Apart:
+    """What has rows of its own: what guidance adds, each channel's mean."""
+
+    guidance: bool = False
+    means: bool = False
+
+    @property
+    def label(self) -> str:
+        """For events."""
+        return " and ".join(name for name in ("guidance", "means") if getattr(self, name))
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the further bases."""
+        return [b.name for b in BASES
+                if (self.guidance or not b.guidance) and (self.means or not b.mean)]
+
+    def mean_of(self, canvas: Canvas) -> Callable[[Tensor], Tensor] | None:
+        """The part of a state that follows rows for means; None: none does."""
+        return canvas.means if self.means else None
+
+
+ALL_ALIKE = Apart()
+
+
 @torch.no_grad()
 def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
-             free: bool = False, means: bool = False,
+             free: bool = False, apart: Apart = ALL_ALIKE,
              ridge: float | None = None) -> tuple[Solver, Tensor]:
-    """The solver with fitted rows on given sigmas.
-
-    Args:
-        teacher: its first starts are those of the run.
-        sigmas: (N + 1,) falling to 0.
-        items: starts to fit on.
-        free: row sums and the state's factor are fitted too.
-        means: each channel's mean gets rows of its own.
-        ridge: pull to the known row, relative to an output's square; None: RIDGE.
+    """The solver with fitted rows on given sigmas; see RowFit.
 
     Returns:
         the solver and its end points (len(items), C, ...).
@@ -49,79 +68,152 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
     Raises:
         SolverError: if free rows grow beyond what a solver may hold.
     """
-    x, denoise = run.problem.starts[items], run.denoise(items)
-    prior = _prior_rows(sigmas, flow=run.problem.flow)
-    outputs: list[Tensor] = []
-    rows, keep = torch.zeros(2, *prior.shape).double(), torch.ones(len(prior)).double()
-    for n in range(len(sigmas) - 1):
-        outputs.append(denoise(x, sigmas[n].to(x.dtype).to(x.device)))
-        r = float(sigmas[n + 1] / sigmas[n])
-        target = teacher.at(float(sigmas[n + 1]), items).to(x)
-        step = _Step(x, outputs, target, r, RIDGE[free] if ridge is None else ridge,
-                     run.problem.canvas)
-        x, keep[n], *fitted = step.fitted(prior[n, : n + 1], free=free, means=means)
-        rows[0, n, : n + 1], rows[1, n, : n + 1] = fitted
-    start = keep if free else None
-    solver, other = (from_denoised_rows(sigmas, table, flow=run.problem.flow, start=start)
-                     for table in rows)
-    return solver.with_means(other if means else None), x
+    fit = RowFit(run, teacher, items, free, apart, RIDGE[free] if ridge is None else ridge)
+    end = fit.walk(sigmas)
+    return fit.solver(sigmas, end), end.x
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where the starts are.
+
+    Args:
+        x: (S, C, ...) states.
+        outputs, added: of the calls made so far; what guidance added is kept where it has rows
+            of its own.
+        rows: of the steps made so far, and those of the means.
+    """
+
+    x: Tensor
+    outputs: tuple[Tensor, ...] = ()
+    added: tuple[Tensor, ...] = ()
+    rows: tuple[tuple[Row, Row], ...] = ()
+
+
+@dataclass(frozen=True)
+class RowFit:
+    """What rows are fitted to.
+
+    Args:
+        run: the search.
+        teacher: its first starts are those of the run.
+        items: starts to fit on.
+        free: row sums and the state's factor are fitted too.
+        apart: what gets rows of its own.
+        ridge: pull to the known row, relative to an output's square.
+    """
+
+    run: Run
+    teacher: Trajectory
+    items: Tensor
+    free: bool
+    apart: Apart
+    ridge: float
+
+    @torch.no_grad()
+    def walk(self, sigmas: Tensor) -> Way:
+        """The whole way over (N + 1,) noise levels that fall to 0."""
+        way = Way(self.run.problem.starts[self.items])
+        for n in range(len(sigmas) - 1):
+            way = self._stepped(self._called(way, sigmas[n]), sigmas, n)
+        return way
+
+    def solver(self, sigmas: Tensor, end: Way) -> Solver:
+        """The solver of a finished way."""
+        rows = torch.zeros(4, len(end.rows), len(end.rows), dtype=torch.float64)
+        for n, (row, mean) in enumerate(end.rows):
+            rows[0, n, : n + 1], rows[1, n, : n + 1] = row.own, mean.own
+            rows[2, n, : len(row.added)], rows[3, n, : len(row.added)] = row.added, mean.added
+        factors = torch.tensor([row.factor for row, _ in end.rows], dtype=torch.float64)
+        flow, start = self.run.problem.flow, factors if self.free else None
+        names = ("mean_weights", "guidance_weights", "guidance_mean_weights")
+        beside = {name: gathered(sigmas.double(), table, flow=flow, start=start)
+                  for name, table in zip(names, rows[1:], strict=True)
+                  if name in self.apart.tables}
+        solver = from_denoised_rows(sigmas, rows[0], flow=flow, start=start)
+        return replace(solver, beside=beside)
+
+    def _called(self, way: Way, sigma: Tensor) -> Way:
+        denoised = self.run.denoise(self.items)(way.x, sigma.to(way.x.dtype).to(way.x.device))
+        added = (self.run.added,) if self.apart.guidance else ()
+        return replace(way, outputs=(*way.outputs, denoised), added=(*way.added, *added))
+
+    def _stepped(self, way: Way, sigmas: Tensor, n: int) -> Way:
+        target = self.teacher.at(float(sigmas[n + 1]), self.items).to(way.x)
+        step = _Step(way.x, way.outputs, way.added, target, float(sigmas[n + 1] / sigmas[n]),
+                     self.ridge)
+        prior = _prior_rows(sigmas, flow=self.run.problem.flow)[n, : n + 1]
+        known = Row(prior, torch.zeros(len(way.added), dtype=torch.float64))
+        means = self.apart.mean_of(self.run.problem.canvas)
+        x, *rows = step.fitted(known, free=self.free, means=means)
+        return Way(x, way.outputs, way.added, (*way.rows, tuple(rows)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Weights of the outputs, of what guidance added, and the state's extra factor."""
+
+    own: Tensor
+    added: Tensor
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Where one step begins, the outputs it may use, where the teacher is after it, the ridge,
-    and which media lie in a state.
+    """Where one step begins, the outputs it may use, what guidance added in them (empty: not
+    apart), where the teacher is after it, and the ridge.
 
-    Starts lie along the first dimension of x, outputs and target; r is sigma' / sigma.
+    Starts lie along the first dimension of states and outputs; r is sigma' / sigma.
     """
 
     x: Tensor
-    outputs: list[Tensor]
+    outputs: tuple[Tensor, ...]
+    added: tuple[Tensor, ...]
     target: Tensor
     r: float
     ridge: float
-    canvas: Canvas
 
-    def fitted(self, prior: Tensor, *, free: bool, means: bool,
-               ) -> tuple[Tensor, float, Tensor, Tensor]:
-        """The next state, the state's factor, the row and that of the means."""
-        if not means:
-            row, factor = self.row(prior, free=free, scaled=free)
-            return self.after(row, factor), factor, row, row
-        mean_of = self.canvas.means
-        rest, mean = self.of(lambda x: x - mean_of(x)), self.of(mean_of)
-        row, factor = rest.row(prior, free=free, scaled=free)
-        mean = replace(mean, x=factor * mean.x)
-        own, _ = mean.row(row, free=free, scaled=False)
-        return rest.after(row, factor) + mean.after(own, 1.0), factor, row, own
+    def fitted(self, known: Row, *, free: bool, means: Callable[[Tensor], Tensor] | None,
+               ) -> tuple[Tensor, Row, Row]:
+        """The next state, the row and that of the means."""
+        if means is None:
+            row = self.row(known, free=free, scaled=free)
+            return self.after(row), row, row
+        rest, mean = self.of(lambda x: x - means(x)), self.of(means)
+        row = rest.row(known, free=free, scaled=free)
+        mean = replace(mean, x=row.factor * mean.x)
+        own = mean.row(replace(row, factor=1.0), free=free, scaled=False)
+        return rest.after(row) + mean.after(own), row, own
 
     def of(self, part: Callable[[Tensor], Tensor]) -> _Step:
         """The same for a part of each state."""
-        return replace(self, x=part(self.x), outputs=[part(d) for d in self.outputs],
-                       target=part(self.target))
+        return replace(self, x=part(self.x), outputs=tuple(part(d) for d in self.outputs),
+                       added=tuple(part(g) for g in self.added), target=part(self.target))
 
-    def after(self, row: Tensor, factor: float) -> Tensor:
+    def after(self, row: Row) -> Tensor:
         """The state that a row leads to."""
-        return factor * self.r * self.x + (1 - self.r) * blend(row, self.outputs)
+        moved = row.factor * self.r * self.x + (1 - self.r) * blend(row.own, self.outputs)
+        return moved + (1 - self.r) * blend(row.added, self.added) if self.added else moved
 
-    def row(self, prior: Tensor, *, free: bool, scaled: bool) -> tuple[Tensor, float]:
-        """Weights of the outputs and, where `scaled`, the state's extra factor."""
+    def row(self, known: Row, *, free: bool, scaled: bool) -> Row:
+        """The row that comes nearest to the target, pulled to a known one."""
         outputs, share = self.outputs, 1 - self.r
         columns = [share * d for d in outputs] if free else [
             share * (d - outputs[-1]) for d in outputs[:-1]]
+        own = len(columns)
+        columns += [share * g for g in self.added]
         sizes = [share ** 2 * float(outputs[-1].square().sum())] * len(columns)
         if scaled and self.r > 0:
-            columns = [*columns, self.r * self.x]
-            sizes = [*sizes, self.r ** 2 * float(self.x.square().sum())]
+            columns.append(self.r * self.x)
+            sizes.append(self.r ** 2 * float(self.x.square().sum()))
         if not columns:
-            return prior.clone(), 1.0
-        gram, slope = _gram(columns, self.target - self.after(prior, 1.0))
+            return known
+        gram, slope = _gram(columns, self.target - self.after(known))
         least = torch.tensor(sizes, dtype=torch.float64).clamp_min(NOTHING)
-        pull = self.ridge * torch.diag(least)
-        change = torch.linalg.solve(gram + pull, slope)
-        if not free:
-            return prior + torch.cat([change, -change.sum()[None]]), 1.0
-        return prior + change[: len(prior)], 1 + float(change[len(prior):].sum())
+        change = torch.linalg.solve(gram + self.ridge * torch.diag(least), slope)
+        moved, added, factor = change.tensor_split([own, own + len(self.added)])
+        moved = moved if free else torch.cat([moved, -moved.sum()[None]])
+        return Row(known.own + moved, known.added + added, known.factor + float(factor.sum()))
 
 
 def _gram(columns: list[Tensor], rest: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +232,7 @@ def precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def blend(row: Tensor, outputs: list[Tensor]) -> Tensor:
+def blend(row: Tensor, outputs: Sequence[Tensor]) -> Tensor:
     """sum_j row[j] * outputs[j]."""
     terms = [float(w) * d for w, d in zip(row, outputs, strict=False)]
     return torch.stack(terms).sum(0)

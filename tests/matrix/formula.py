@@ -55,9 +55,9 @@ class Formula:
 
     def means(self, n: int, outputs: list[Tensor]) -> Tensor | float:
         """What each channel's mean gets beside."""
-        if self.solver.mean_weights is None:
+        if "mean_weights" not in self.solver.beside:
             return 0.0
-        beside = self.solver.mean_weights[n] - self.solver.weights[n]
+        beside = self.solver.beside["mean_weights"][n] - self.solver.weights[n]
         return self._shares(n)[1] * _sum(beside, [means_of(d, self.shapes) for d in outputs])
 
     def off_the_line(self, n: int, picture: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ def _told(solver: Any) -> Tensor:  # noqa: ANN401
 
 def _read(solver: Any) -> list[bool]:  # noqa: ANN401
     """Whether some row reads an output; others are not computed."""
-    tables = [t for t in (solver.weights, solver.mean_weights) if t is not None]
+    tables = [solver.weights, *solver.beside.values()]
     return (torch.stack(tables) != 0).any(dim=1).any(dim=0).tolist()
 
 

@@ -46,8 +46,9 @@ def skipping(subject: Subject, steps: int = STEPS, denoise: float = 1.0) -> Any:
     solver = random_solver(subject, steps)
     unread = torch.ones(steps, steps, dtype=torch.float64)
     unread[:, 0] = 0
-    return preset_for(subject, replace(solver, weights=solver.weights * unread,
-                                       mean_weights=solver.mean_weights * unread))
+    return preset_for(subject, replace(
+        solver, weights=solver.weights * unread,
+        beside={name: table * unread for name, table in solver.beside.items()}))
 
 
 def preset_for(subject: Subject, solver: Any) -> Any:  # noqa: ANN401
@@ -68,7 +69,7 @@ def random_solver(subject: Subject, steps: int) -> Any:  # noqa: ANN401
     told = sigmas[:-1] * (1 - _some(generator, steps))
     return load("solver_search.solver").Solver(
         sigmas, tables[0], flow, 1 + _signs(generator, steps) * _some(generator, steps), told,
-        tables[1])
+        beside={"mean_weights": tables[1]})
 
 
 def _free(table: Tensor, generator: torch.Generator) -> Tensor:
