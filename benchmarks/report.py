@@ -207,8 +207,8 @@ def table(rows: list[Row]) -> str:
     """All rows, by cell and error."""
     best = _handcrafted(rows)
     lines = ["| model | CFG | calls | method | budget | solver | error | 95 % | median | "
-             "elsewhere | ratio | outside span | built-in needs | Frechet to reference | to data | "
-             "trajectories | model calls | s | MB | seeds |",
+             "elsewhere | ratio | outside span | built-in needs | Frechet to reference | "
+             "to data | trajectories | model calls | s | MB | seeds |",
              "|" + "---|" * 20]
     for r in sorted(rows, key=lambda r: (*cell(r), r["error_mean"])):
         known = best.get(cell(r))
