@@ -53,7 +53,7 @@ SCALES, SHOWN = (1.0, 3.0, 7.0), 32
 DROPPED, NO_BACKGROUND = 0.12, 0.1
 LATENT_NOISE = 0.06
 VAE_PLAN = Plan("icons_vae", 6000, 1e-3, average=0.998, every=200)
-UNET_PLAN = Plan("icons", 14000, 1.2e-3, average=0.9995, warm_up=400, every=200)
+UNET_PLAN = Plan("icons", 14000, 8e-4, average=0.9995, warm_up=400, every=200)
 BATCHES = {"cuda": (192, 768), "cpu": (16, 64)}  # autoencoder, UNet
 log = logging.getLogger("benchmarks")
 Loss = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
