@@ -1,6 +1,6 @@
 """`python run.py bench`: the default search beside all built-in settings, the others in one cell.
 
-Into benchmarks/results/; about two hours on two cores.
+Into benchmarks/results/; many hours on two cores.
 
     --small           a few minutes, into output/benchmarks/small/
     --all             every row there is, parts of the way and transfer (a night)

@@ -16,9 +16,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from demo.prompts import HELD_OUT_PROMPTS, SEARCH_PROMPTS
+from demo.comfyui import on_gpu
 
-from .loading import LATENTS, ROOT, pack, prompts
+from .loading import LATENTS, ROOT, held_out_prompts, pack, prompts, search_prompts
 
 WORK = ROOT / "output" / "benchmarks"  # references and found solvers; safe to delete
 SEED = 10_000
@@ -42,14 +42,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Cell:
-    """A model at a CFG, measured on `seeds` noises and prompts, `batch` pictures per call."""
+    """A model at a CFG, measured on `seeds` noises and prompts, `batch` pictures per call.
+
+    Without prompts of its own it is measured on those of its model that no search sees.
+    """
 
     name: str
     model: Any
     guidance: float
     seeds: int
     batch: int = 32
-    prompts: tuple[str, ...] = HELD_OUT_PROMPTS
+    prompts: tuple[str, ...] = ()
 
     @property
     def latent(self) -> Tensor:
@@ -65,7 +68,7 @@ class Cell:
     def measure(self, work: Callable[[Any], T]) -> T:
         """Call `work` with a Trial on held-out seeds and prompts."""
         within = pack("nodes.comfy_bridge.session").within
-        return within(self.guider(self.prompts), self.latent,
+        return within(self.guider(self.prompts or held_out_prompts(self.name)), self.latent,
                       lambda session: work(self._trial(session)), seed=0)
 
     def _trial(self, session: Any) -> Any:  # noqa: ANN401
@@ -73,16 +76,16 @@ class Cell:
         generator = torch.Generator().manual_seed(SEED)
         noise = torch.randn((self.seeds, *LATENTS[self.name]), generator=generator)
         items = torch.arange(self.seeds)
-        if self.prompts is not HELD_OUT_PROMPTS:
+        if self.prompts:
             return evidence.make_trial(session, session.starts(noise), items, self.batch)
         path = WORK / "references" / f"{self.name} cfg {self.guidance:g} {self.seeds}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # cells of one model run side by side
             if path.exists():
-                reference = torch.load(path, weights_only=True)
+                reference = torch.load(path, weights_only=True).to(session.device)
                 return evidence.Trial(session, session.starts(noise), items, reference, self.batch)
             trial = evidence.make_trial(session, session.starts(noise), items, self.batch)
-            torch.save(trial.reference, path)
+            torch.save(trial.reference.cpu(), path)
         return trial
 
     def found_path(self, calls: int, method: str, effort: str, denoise: float = 1.0) -> Path:
@@ -92,17 +95,21 @@ class Cell:
         return WORK / "found" / f"{name}.safetensors"
 
     def search(self, calls: int, method: str, effort: str, denoise: float = 1.0) -> Found:
-        """Search in a forked process, so that its peak memory is its own.
+        """Search in a forked process, so that its peak memory is its own; on a GPU in this one.
 
         Raises:
             RuntimeError: when the search failed; its message is in the log above.
         """
         path = self.found_path(calls, method, effort, denoise)
         path.unlink(missing_ok=True)
-        context = multiprocessing.get_context("fork")
-        child = context.Process(target=self._search, args=(calls, method, effort, denoise, path))
-        child.start()
-        child.join()
+        arguments = calls, method, effort, denoise, path
+        if on_gpu():  # CUDA cannot be used after a fork
+            self._search(*arguments)
+        else:
+            child = multiprocessing.get_context("fork").Process(target=self._search,
+                                                                args=arguments)
+            child.start()
+            child.join()
         if not path.exists():
             raise RuntimeError(f"{method}:{effort} found no solver")
         return load_found(path)
@@ -112,8 +119,9 @@ class Cell:
         config = pack("solver_search.config").SearchConfig(
             calls, method, effort, seed=0, denoise=denoise)
         best: list[Any] = []
-        job = pack("nodes.search_job").Job(self.guider(SEARCH_PROMPTS), self.latent, config,
-                                           self.guidance, path.stem, on_improved=best.append)
+        guider = self.guider(search_prompts(self.name))
+        job = pack("nodes.search_job").Job(guider, self.latent, config, self.guidance, path.stem,
+                                           on_improved=best.append)
         run = job.search()
         facts = {"trajectories": run.problem.fit, "model_calls": run.model_calls,
                  "seconds": round(time.perf_counter() - begun, 1),

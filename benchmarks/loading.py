@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from demo.comfyui import load_comfy
+from demo.prompts import HELD_OUT_PROMPTS, SEARCH_PROMPTS
 
+from .icons import encode, icon_prompts, icons_decoder, icons_model
 from .mixture import mixture_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +26,8 @@ CHECKPOINTS = {
     "bench_wan": ROOT / "benchmarks" / "checkpoints" / "bench_wan.safetensors",
 }
 LATENTS = {"demo_flow": (16, 8, 8), "demo_eps": (4, 8, 8), "bench_wan": (16, 1, 8, 8),
-           "mixture_flow": (16, 8, 8), "mixture_eps": (4, 8, 8)}
+           "bench_icons": (4, 8, 8), "mixture_flow": (16, 8, 8), "mixture_eps": (4, 8, 8)}
+TRAINED = ("demo_flow", "demo_eps", "bench_wan", "bench_icons")
 DECODERS = {"demo_flow": ("demo_flow", "SD3"), "demo_eps": ("demo_eps", "SD15"),
             "bench_wan": ("demo_flow", "SD3")}
 
@@ -41,6 +44,9 @@ def pack(module: str) -> types.ModuleType:
 
 def load_model(name: str) -> Any:  # noqa: ANN401  comfy's own type
     """MODEL of a name in LATENTS; checkpoints by the loader CheckpointLoaderSimple uses."""
+    torch.backends.cudnn.allow_tf32 = False  # ten bits would be larger than some errors measured
+    if name == "bench_icons":
+        return icons_model()
     if name not in CHECKPOINTS:
         return mixture_model(name.removeprefix("mixture_"))
     with torch.inference_mode():
@@ -50,6 +56,8 @@ def load_model(name: str) -> Any:  # noqa: ANN401  comfy's own type
 
 def load_decoder(name: str) -> Callable[[Tensor], Tensor] | None:
     """Pictures (B, 3, 64, 64) from a model's finished states; None for the mixtures."""
+    if name == "bench_icons":
+        return icons_decoder()
     if name not in DECODERS:
         return None
     checkpoint, family = DECODERS[name]
@@ -65,8 +73,20 @@ def load_decoder(name: str) -> Callable[[Tensor], Tensor] | None:
     return decode
 
 
+def held_out_prompts(name: str) -> tuple[str, ...]:
+    """What a model is measured on."""
+    return icon_prompts("held_out") if name == "bench_icons" else HELD_OUT_PROMPTS
+
+
+def search_prompts(name: str) -> tuple[str, ...]:
+    """What a search of a model may see."""
+    return icon_prompts("search") if name == "bench_icons" else SEARCH_PROMPTS
+
+
 def prompts(model: Any, lines: tuple[str, ...]) -> list:  # noqa: ANN401
     """CONDITIONING with one row per line; the mixtures know no words."""
+    if type(model.model.model_config).__name__ == "SD20":
+        return encode(lines)
     from demo.comfy_nodes.prompt_node import encode_lines
 
     config = model.model.model_config.unet_config

@@ -14,10 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from demo.prompts import SEARCH_PROMPTS
-
 from .cells import Cell
-from .loading import LATENTS, load_model, pack
+from .loading import LATENTS, load_model, pack, search_prompts
 from .quality import RESULTS
 from .report import merge_rows
 
@@ -37,7 +35,7 @@ scale between. "searched" and "used" are CFG scales.
 def rows(cell: Cell, calls: int, effort: str) -> Iterator[Row]:
     """A search's range, scale by scale."""
     config = pack("solver_search.config").SearchConfig(calls, "fit", effort, seed=0)
-    job = pack("nodes.search_job").Job(cell.guider(SEARCH_PROMPTS), cell.latent, config,
+    job = pack("nodes.search_job").Job(cell.guider(search_prompts(cell.name)), cell.latent, config,
                                        cell.guidance, f"{cell.name} {calls}")
     preset, _ = job.run()
     for cfg, told in told_of(preset.info.guidance_measured):

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 Task = list[str]
 BUDGETS = ("quick", "standard", "thorough")
 OTHERS = ("dss", "dss_published", "s4s", "s4s_alt", "dlms", "gits")
-GOAL, WIDE = (5, 6, 8, 10), (4, 5, 6, 8, 10, 12)
+GOAL, WIDE = (4, 5, 6, 8, 10), (4, 5, 6, 8, 10, 12)
+SCALES = (3, 1, 7)  # CFG
 TRANSFORMERS, MIXTURES = ("demo_flow", "bench_wan"), ("mixture_flow", "mixture_eps")
 FAST = (*TRANSFORMERS, *MIXTURES)  # a model call takes about 1 ms; on demo_eps 10
 
@@ -34,18 +35,17 @@ def others(models: Sequence[str], cfgs: Sequence[float], calls: Sequence[int],
 
 
 OURS = at(["fit"], *BUDGETS)
-FULL = [*cells(["demo_eps"], (3, 1), GOAL[::-1], OURS),
-        *cells(TRANSFORMERS, (3, 1), GOAL, OURS),
+FULL = [*cells(["demo_eps", "bench_icons"], SCALES, GOAL[::-1], OURS),
+        *cells(TRANSFORMERS, SCALES, GOAL, OURS),
         *cells(MIXTURES, (1,), GOAL, OURS),
         *others(["demo_flow"], (1,), (6,), at(OTHERS, *BUDGETS))]
-REST = [*cells(["demo_eps"], (3, 1), (12, 4), OURS),
+REST = [*cells(["demo_eps", "bench_icons"], (3, 1), (12,), OURS),
         *others(["demo_eps"], (1, 3), GOAL, at(OTHERS, "quick", "standard")),
         *others(["demo_eps"], (1,), (6, 8, 10), at(["dss"], "thorough")),
         *others(["demo_eps"], (3,), (6, 8), at(["dss"], "thorough")),
         *others(["demo_eps"], (1,), (8,), at(["s4s_alt"], "thorough")),
-        *cells(TRANSFORMERS, (3, 1), (4, 12), OURS),
-        *cells(["demo_flow"], (7,), (6, 8), at(["fit"], "thorough")),
-        *cells(MIXTURES, (1,), (4, 12), OURS),
+        *cells(TRANSFORMERS, (3, 1), (12,), OURS),
+        *cells(MIXTURES, (1,), (12,), OURS),
         *others(FAST, (1,), WIDE, at(OTHERS, "quick", "standard")),
         *others(FAST, (1,), (6, 8), at(OTHERS, "thorough")),
         *others(TRANSFORMERS, (3,), GOAL, at(OTHERS, "quick", "standard")),

@@ -15,7 +15,7 @@ from benchmarks import ablations, cost, plots, quality, report
 from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.live import DeviceShare, LiveTensors
-from benchmarks.loading import load_model, pack
+from benchmarks.loading import TRAINED, load_model, pack
 from benchmarks.mixture import CHANNELS, SPREAD, mixture_model
 from benchmarks.quality import RESULTS, add_row, with_span
 from benchmarks.tasks import FEW, FULL, NODE_ONLY, REST, TRANSFER
@@ -91,7 +91,12 @@ ROWS = [made_up(), made_up(nfe=12, error_mean=0.025),
 
 def test_summary_and_table_say_the_ratios() -> None:
     line = report.summary(ROWS).splitlines()[-1]
-    assert line == "| m | 1 | thorough | 6: 0.50 | 0.50 | 0.50 | 0.25 |"
+    assert line == "| m | 1 | thorough |  |  | 0.50 · 1.00 · 0.25 |  |  | 0.50 | 0.50 |"
+    shared = [{**row, "share_elsewhere": share}
+              for row, share in zip(ROWS, (0.02, 0.0, 0.11), strict=True)]
+    assert "| 0.50 · 1.00 · 0.25 · 11 % : 2 % |" in report.summary(shared).splitlines()[-1]
+    without = [{**row, "frechet_reference": None} for row in shared]
+    assert "| 0.50 · 1.00 ·  · 11 % : 2 % |" in report.summary(without).splitlines()[-1]
     # log error falls linearly from 0.1 at 6 to 0.025 at 12: half of it at 9.
     assert report.equal_steps(ROWS[2], ROWS) == "9.0"
     assert report.equal_steps({**ROWS[2], "error_mean": 0.01}, ROWS) == "> 12"
@@ -149,7 +154,7 @@ def test_plots_are_drawn_from_results(tmp_path: Path) -> None:
 def test_committed_results_have_every_field_and_the_table_is_theirs() -> None:
     rows = json.loads((RESULTS / "quality.json").read_text())["rows"]
     for row in rows:
-        assert FIELDS <= set(row) <= {*FIELDS, "transfer", "error_span"}
+        assert FIELDS <= set(row) <= {*FIELDS, "transfer", "error_span", "share_elsewhere"}
         assert row["error_mean"] > 0 and math.isfinite(row["error_mean"])
     text = (RESULTS / "quality.md").read_text()
     assert report.table(rows) in text
@@ -204,8 +209,7 @@ def test_every_task_of_the_full_run_is_one_cell_with_methods_that_exist() -> Non
         assert plan.methods or plan.transfer or plan.node_only
         for method, effort in plan.methods:
             config.SearchConfig(plan.calls[0], method, effort)
-    goal = {(m, cfg, n) for m in ("demo_flow", "demo_eps", "bench_wan") for cfg in (1.0, 3.0)
-            for n in (5, 6, 8, 10)}
+    goal = {(m, cfg, n) for m in TRAINED for cfg in (1.0, 3.0, 7.0) for n in (4, 5, 6, 8, 10)}
     ours = {(p.models[0], p.guidances[0], p.calls[0]) for p in map(quality._plan, FULL)
             if ("fit", "thorough") in p.methods and p.opponents}
     assert goal <= ours
