@@ -148,6 +148,23 @@ def deis(sigmas: Tensor, *, flow: bool) -> Solver:
     return from_increments(sigmas, _lagrange(sigmas, _vp_time, order=3), flow=flow)
 
 
+def flow_ab2(sigmas: Tensor, *, flow: bool) -> Solver:
+    r"""Adams-Bashforth of order 2 on the velocity of an eps or v model seen as a flow model.
+
+        x_f = x / (1 + sigma), tau = sigma / (1 + sigma), dx_f / dtau = (x - D) / sigma - D
+
+    extrapolated in tau for steps of different length. Weights over D are the same in both kinds
+    of coordinates, so that these are a flow model's at the noise levels tau; on a flow model tau
+    is sigma itself, and this is lms of order 2. No ComfyUI counterpart.
+    Source: the first half of A-FloPS (Jin et al. 2025, arXiv 2509.00036).
+    A step to sigma 0 is Euler, as with the other tables here.
+    """
+    sigmas = sigmas.double()
+    taus = sigmas if flow else sigmas / (1 + sigmas)
+    rows = _lagrange(taus, lambda tau: tau, order=2)
+    return Solver(sigmas, from_increments(taus, rows, flow=True).weights, flow)
+
+
 def gradient_estimation(sigmas: Tensor, *, flow: bool) -> Solver:
     """Gradient estimation: d + (gamma - 1) * (d - d_before).
 
@@ -176,6 +193,7 @@ TABLEAUS: dict[str, Builder] = {
     "dpmpp_3m": dpmpp_3m,
     "res_multistep": res_multistep,
     "gradient_estimation": gradient_estimation,
+    "flow_ab2": flow_ab2,
     "uni_pc": uni_pc,
     "uni_pc_bh2": uni_pc_bh2,
 }
