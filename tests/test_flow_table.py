@@ -23,7 +23,7 @@ def by_the_formula(denoise: Counted, x: Tensor, sigmas: Tensor) -> Tensor:
         velocity = (x - denoised) / here - denoised
         tau, end = here / (1 + here), there / (1 + there)
         step = end - tau
-        slope = 0 if before is None or there == 0 else (velocity - before[1]) / (tau - before[0])
+        slope = 0 if before is None else (velocity - before[1]) / (tau - before[0])
         flowed = x / (1 + here) + step * velocity + step**2 / 2 * slope
         before, x = (tau, velocity), flowed * (1 + there)
     return x

@@ -28,7 +28,7 @@ from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 
 HANDCRAFTED = ("euler", "ab2", "lms", "ipndm", "ipndm_v", "deis", "dpmpp_2m", "res_multistep",
-               "gradient_estimation")
+               "gradient_estimation", "denoised_ab2", "denoised_ab3")
 EPS_ONLY = ("flow_ab2",)  # on flow models it is the lms of order 2
 FIRST, GROWTH = 2, 4  # starts of the first round, and how many times more in each later one
 FINALISTS = 4  # solvers of the last round that the share must pay for
