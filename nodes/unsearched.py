@@ -9,11 +9,11 @@ from .comfy_bridge.model import ModelFacts
 from .version import VERSION
 
 METHOD = "unsearched"
-BEND = 0.5  # of solver_search.schedules.BENDS
+BEND = 0.7  # of solver_search.schedules.BENDS
 STEPS = (8, *range(4, 8), *range(9, 25))  # the members of the family, the preset itself first
 WORTH = ""
 NOTES = ("flow_ab2: Adams-Bashforth of order 2 in the coordinates of a flow model (after A-FloPS, "
-         "arXiv 2509.00036), on steps even there but for a bend of 0.5. Made for the noise levels "
+         "arXiv 2509.00036), on steps even there but for a bend of 0.7. Made for the noise levels "
          "of the model, without a model call.")
 
 
