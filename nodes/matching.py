@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..presets.preset import Preset
 from .comfy_bridge.model import ModelFacts
+from .unsearched import METHOD, WORTH, unsearched
 
 RANGE_TOLERANCE = 0.01  # published tables round sigma_max
 
@@ -39,6 +40,8 @@ def judge(preset: Preset, model: ModelFacts) -> str:
         0: "Not usable with this model: its noise schedule is another one.",
     }
     said = sentences[level(preset, model)]
+    if info.method == METHOD and level(preset, model) >= 2:
+        said = f"Nobody has searched for this model. {WORTH}"
     if preset.partial:
         said += f" For image to image at denoise {info.denoise:g} and below."
     if info.shift and model.shift and not math.isclose(info.shift, model.shift, rel_tol=1e-3):
@@ -71,6 +74,21 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int) 
                             "one by name and compare.")
     best = max(whole, key=lambda preset: level(preset, model))
     return replace(best, siblings=tuple(p for p in fitting if _kin(p, best, model)))
+
+
+def best_or_unsearched(presets: Sequence[Preset], model: ModelFacts | None,
+                       steps: int) -> Preset:
+    """As best_match; where nothing can be used an eps or v model gets a table without a search.
+
+    Raises:
+        NoPresetError: without a model, or for flow models when none can be used.
+    """
+    try:
+        return best_match(presets, model, steps)
+    except NoPresetError:
+        if model is None or model.flow:
+            raise
+        return unsearched(model, steps)
 
 
 def _kin(preset: Preset, best: Preset, model: ModelFacts) -> bool:

@@ -13,7 +13,7 @@ from ..presets.store import read, save
 from .comfy_bridge.console import say
 from .comfy_bridge.folders import own_folder, preset_names, preset_path
 from .comfy_bridge.model import facts
-from .matching import best_match, judge
+from .matching import best_or_unsearched, judge
 from .types import CATEGORY, SolverSocket, solver_input
 
 log = logging.getLogger("solver-search")
@@ -69,7 +69,7 @@ class LoadSolverPreset(io.ComfyNode):
         """See io.ComfyNode."""
         known = None if model is None else facts(model)
         if preset == AUTOMATIC:
-            loaded = best_match(list(all_presets().values()), known, steps)
+            loaded = best_or_unsearched(list(all_presets().values()), known, steps)
         else:
             loaded = read(preset_path(preset))
         lines = [f"{loaded.info.name} ({_steps(loaded)} steps, id {loaded.id})", loaded.promise]

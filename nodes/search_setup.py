@@ -15,7 +15,7 @@ from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.search import Problem, RowDenoise
 from .comfy_bridge.latents import first_medium
 from .comfy_bridge.model import ModelFacts, clocks, first_sigma
-from .comfy_bridge.ordinary import schedules
+from .comfy_bridge.ordinary import screened
 from .comfy_bridge.session import Session
 from .evidence import Trial, accurate_ends, make_trial
 
@@ -48,7 +48,7 @@ class Setup:
         sizes, denoise = self.config.sizes, self.config.denoise
         session.deal(self._dealt(session.prompts))
         first = first_sigma(session.sampling, denoise)
-        found = schedules(session.sampling, self.config.steps, denoise=denoise)
+        found = screened(session.sampling, self.config.steps, denoise)
         starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
         balance = self._balance(session, starts)
         return Problem(

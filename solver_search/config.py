@@ -49,6 +49,8 @@ class Effort:
 
 LEAST_FIT = 12
 ROUND_CALLS = 1_500  # of S4S-Alt's rounds of two phases: fewer teach it nothing
+KNOWN_SHARE = 1 / 8  # of the budget, for S4S and DLMS to choose where they begin
+FASTER = 2e-2  # S4S's rate: some 50 steps at the 5e-3 of S4SSettings hardly leave their start
 DESCENTS = 2_000  # most learning steps of methods with a gradient; the budget ends them sooner
 EFFORTS = {
     "quick": Effort(8, 4, 1_500, 24, 2, 8, 1, 12, 8),
@@ -149,7 +151,8 @@ def _dss(config: SearchConfig) -> DssSettings:
 
 
 def _s4s(config: SearchConfig) -> S4SSettings:
-    return S4SSettings(iterations=DESCENTS, seed=config.seed)
+    return S4SSettings(iterations=DESCENTS, seed=config.seed, known=KNOWN_SHARE, rate=FASTER,
+                       teacher_calls=config.sizes.teacher_calls)
 
 
 def _s4s_alt(config: SearchConfig) -> S4SSettings:
@@ -158,7 +161,8 @@ def _s4s_alt(config: SearchConfig) -> S4SSettings:
 
 
 def _dlms(config: SearchConfig) -> DlmsSettings:
-    return DlmsSettings(iterations=DESCENTS, seed=config.seed)
+    return DlmsSettings(iterations=DESCENTS, seed=config.seed, known=KNOWN_SHARE,
+                        teacher_calls=config.sizes.teacher_calls)
 
 
 def _dlms_designer(config: SearchConfig) -> DlmsSettings:
@@ -179,11 +183,9 @@ METHODS = {
                                 "comparison.", True, dss, _dss_published, pace=2,
                                 teacher="euler, 100 calls"),
     "s4s": MethodInfo("S4S: keeps a ready-made schedule and learns only how steps are mixed. "
-                      "Needs a full-precision model.", True, s4s, _s4s, pace=2,
-                      teacher="deis, 20 calls"),
+                      "Needs a full-precision model.", True, s4s, _s4s, pace=2),
     "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
-                          "full-precision model.", True, s4s, _s4s_alt, pace=2,
-                          teacher="deis, 20 calls"),
+                          "full-precision model.", True, s4s, _s4s_alt, pace=2),
     "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
                        "Needs a full-precision model.", True, dlms, _dlms, pace=5 / 3,
                        teacher="dpmpp_2m, one step between"),

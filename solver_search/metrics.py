@@ -19,9 +19,13 @@ def relative_errors(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Ten
         canvas: which media lie in them.
     """
     difference = canvas.balanced(x - reference, reference).double().flatten(1).norm(dim=1)
+    return difference / unit(reference, canvas)
+
+
+def unit(reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
+    """What relative errors are counted in: the root mean square length of these references."""
     lengths = canvas.balanced(reference, reference).double().flatten(1).norm(dim=1)
-    size = lengths.square().mean().sqrt()
-    return difference / size
+    return lengths.square().mean().sqrt()
 
 
 def mean_and_interval(errors: Tensor) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from .exponential_tableaus import (
     uni_pc_bh2,
     unit_quadrature,
 )
-from .forms import from_increments, from_weights, reach
+from .forms import from_denoised_rows, from_increments, from_weights, reach
 from .solver import Solver
 
 ADAMS_BASHFORTH = {  # newest first; Hairer, Norsett, Wanner, Solving ODEs I, section III.1
@@ -96,14 +96,38 @@ def ab4(sigmas: Tensor, *, flow: bool) -> Solver:
     return _adams(sigmas, 4, flow=flow)
 
 
+def denoised_ab2(sigmas: Tensor, *, flow: bool) -> Solver:
+    """Adams-Bashforth of order 2 on denoised outputs: see denoised_adams."""
+    return denoised_adams(sigmas, 2, flow=flow)
+
+
+def denoised_ab3(sigmas: Tensor, *, flow: bool) -> Solver:
+    """Adams-Bashforth of order 3 on denoised outputs: see denoised_adams."""
+    return denoised_adams(sigmas, 3, flow=flow)
+
+
+def denoised_adams(sigmas: Tensor, order: int, *, flow: bool) -> Solver:
+    """Adams-Bashforth rows of equal steps on denoised outputs instead of directions.
+
+        x' = r x + (1 - r) sum_j rows[n, j] D[j],    r = sigma'/sigma
+
+    Source: where S4S and DLMS begin (Frankel et al. 2025, arXiv 2502.17423). No ComfyUI
+    counterpart: order 2 has half the slope of D as dpmpp_2m has, whatever the steps, and at the
+    end too.
+    """
+    rows = [torch.tensor(ADAMS_BASHFORTH[min(n + 1, order)], dtype=torch.float64)
+            for n in range(len(sigmas) - 1)]
+    return from_denoised_rows(sigmas, stack_rows(rows), flow=flow)
+
+
 def ipndm(sigmas: Tensor, *, flow: bool) -> Solver:
     """iPNDM: Adams-Bashforth rows of equal steps.
 
     Source: Zhang and Chen 2022 (arXiv 2204.13902), iPNDM, after Liu et al. 2022 (2202.09778).
     As ComfyUI's: order up to 4, a step to sigma 0 is Euler.
     """
-    orders = [reached_order(sigmas, n, 4) for n in range(len(sigmas) - 1)]
-    return _fixed(sigmas, [ADAMS_BASHFORTH[order] for order in orders], flow=flow)
+    rows = [ADAMS_BASHFORTH[order] for order in _reached(sigmas, 4)]
+    return _fixed(sigmas, rows, flow=flow)
 
 
 def ipndm_v(sigmas: Tensor, *, flow: bool) -> Solver:
@@ -133,7 +157,7 @@ def lms(sigmas: Tensor, *, flow: bool) -> Solver:
     Source: Adams-Bashforth for variable steps (Hairer, Norsett, Wanner I, section III.5),
     used so in Crowson's k-diffusion. As ComfyUI's: order up to 4, a step to sigma 0 is Euler.
     """
-    return from_increments(sigmas, _lagrange(sigmas, lambda s: s, order=4), flow=flow)
+    return from_increments(sigmas, _lagrange(sigmas, lambda s: s, _reached(sigmas, 4)), flow=flow)
 
 
 def deis(sigmas: Tensor, *, flow: bool) -> Solver:
@@ -145,7 +169,24 @@ def deis(sigmas: Tensor, *, flow: bool) -> Solver:
     read as VP ones too. ComfyUI integrates by a sum of 10000 points with a relative error of about
     1e-4 (10 times less with 10 times the points); here the integral is exact to rounding.
     """
-    return from_increments(sigmas, _lagrange(sigmas, _vp_time, order=3), flow=flow)
+    return from_increments(sigmas, _lagrange(sigmas, _vp_time, _reached(sigmas, 3)), flow=flow)
+
+
+def flow_ab2(sigmas: Tensor, *, flow: bool) -> Solver:
+    r"""Adams-Bashforth of order 2 on the velocity of an eps or v model seen as a flow model.
+
+        x_f = x / (1 + sigma), tau = sigma / (1 + sigma), dx_f / dtau = (x - D) / sigma - D
+
+    extrapolated in tau for steps of different length. Weights over D are the same in both kinds
+    of coordinates, so that these are a flow model's at the noise levels tau; on a flow model tau
+    is sigma itself, and this is lms of order 2. No ComfyUI counterpart.
+    Source: the first half of A-FloPS (Jin et al. 2025, arXiv 2509.00036).
+    Order 2 to the very end: tau reaches 0 as evenly as any other level.
+    """
+    sigmas = sigmas.double()
+    taus = sigmas if flow else sigmas / (1 + sigmas)
+    rows = _lagrange(taus, lambda tau: tau, [min(n + 1, 2) for n in range(len(taus) - 1)])
+    return Solver(sigmas, from_increments(taus, rows, flow=True).weights, flow)
 
 
 def gradient_estimation(sigmas: Tensor, *, flow: bool) -> Solver:
@@ -156,8 +197,7 @@ def gradient_estimation(sigmas: Tensor, *, flow: bool) -> Solver:
     """
     gamma = GRADIENT_ESTIMATION_GAMMA
     choices = {1: (1.0,), 2: (gamma, 1 - gamma)}
-    orders = [reached_order(sigmas, n, 2) for n in range(len(sigmas) - 1)]
-    return _fixed(sigmas, [choices[order] for order in orders], flow=flow)
+    return _fixed(sigmas, [choices[order] for order in _reached(sigmas, 2)], flow=flow)
 
 
 TABLEAUS: dict[str, Builder] = {
@@ -167,6 +207,8 @@ TABLEAUS: dict[str, Builder] = {
     "ab2": ab2,
     "ab3": ab3,
     "ab4": ab4,
+    "denoised_ab2": denoised_ab2,
+    "denoised_ab3": denoised_ab3,
     "lms": lms,
     "ipndm": ipndm,
     "ipndm_v": ipndm_v,
@@ -176,6 +218,7 @@ TABLEAUS: dict[str, Builder] = {
     "dpmpp_3m": dpmpp_3m,
     "res_multistep": res_multistep,
     "gradient_estimation": gradient_estimation,
+    "flow_ab2": flow_ab2,
     "uni_pc": uni_pc,
     "uni_pc_bh2": uni_pc_bh2,
 }
@@ -236,13 +279,18 @@ def _ipndm_v_difference(d: Tensor, h: Tensor) -> Tensor:
     return newer - ratio * ((d[1] - d[2]) - stale * d[2] + fresh * d[3])
 
 
-def _lagrange(sigmas: Tensor, time: Callable[[Tensor], Tensor], *, order: int) -> Tensor:
+def _reached(sigmas: Tensor, order: int) -> list[int]:
+    """Order of each step."""
+    return [reached_order(sigmas, n, order) for n in range(len(sigmas) - 1)]
+
+
+def _lagrange(sigmas: Tensor, time: Callable[[Tensor], Tensor], orders: list[int]) -> Tensor:
     """(N, N) increments: integrals over each step of the Lagrange basis in time(sigma)."""
     sigmas = sigmas.double()
     nodes, shares = unit_quadrature()
     rows = []
     for n, (here, there) in enumerate(pairwise(sigmas)):
-        first = n + 1 - reached_order(sigmas, n, order)
+        first = n + 1 - orders[n]
         known = time(sigmas[first : n + 1]).flip(0)
         points = time(here + (there - here) * nodes)
         rows.append((there - here) * (_lagrange_basis(known, points) @ shares))

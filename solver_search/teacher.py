@@ -37,14 +37,31 @@ class Trajectory:
         i = self._interval(sigma)
         s0, s1 = float(self.sigmas[i]), float(self.sigmas[i + 1])
         h, t = s1 - s0, (sigma - s0) / (s1 - s0)
-        x0, x1, d0 = (v[items] for v in (self.states[i], self.states[i + 1], self.directions[i]))
-        d1 = self.directions[i + 1][items] if s1 > 0 else 2 * (x1 - x0) / h - d0
+        x0, x1, d0, d1 = self._ends(i, items)
         return ((1 + 2 * t) * (1 - t) ** 2 * x0 + t * (1 - t) ** 2 * h * d0
                 + t * t * (3 - 2 * t) * x1 + t * t * (t - 1) * h * d1)
+
+    def denoised(self, sigma: float, items: Tensor | slice = slice(None)) -> Tensor:
+        """D = x - sigma * dx/dsigma at any sigma above 0, from the slope of the same cubic."""
+        i = self._interval(sigma)
+        s0, s1 = float(self.sigmas[i]), float(self.sigmas[i + 1])
+        h, t = s1 - s0, (sigma - s0) / (s1 - s0)
+        x0, x1, d0, d1 = self._ends(i, items)
+        slope = (6 * t * (1 - t) / h * (x1 - x0) + (1 - t) * (1 - 3 * t) * d0
+                 + t * (3 * t - 2) * d1)
+        return self.at(sigma, items) - sigma * slope
 
     def nearest(self, progress: float, items: Tensor | slice = slice(None)) -> Tensor:
         """State whose index is nearest to `progress` of the way, as DSS matches its teacher."""
         return self.states[round(progress * (len(self.sigmas) - 1)), items]
+
+    def _ends(self, i: int, items: Tensor | slice) -> tuple[Tensor, ...]:
+        """States and slopes at both ends of an interval; the last slope is that of a parabola."""
+        x0, x1, d0 = (v[items] for v in (self.states[i], self.states[i + 1], self.directions[i]))
+        if self.sigmas[i + 1] > 0:
+            return x0, x1, d0, self.directions[i + 1][items]
+        h = float(self.sigmas[i + 1] - self.sigmas[i])
+        return x0, x1, d0, 2 * (x1 - x0) / h - d0
 
     def _interval(self, sigma: float) -> int:
         above = int((self.sigmas > sigma).sum())

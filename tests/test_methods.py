@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from solver_search.clocks import arcsinh_clock, flow_clock
+from solver_search.config import METHODS, SearchConfig
 from solver_search.forms import denoised_steps
 from solver_search.methods.dlms import DlmsSettings, Learner, accumulate, dlms
 from solver_search.methods.gits import GitsSettings, cheapest_path, gits, jump_costs
-from solver_search.methods.s4s import S4SSettings, _Descent, plms_start, s4s
+from solver_search.methods.known import best_known
+from solver_search.methods.s4s import S4SSettings, _Descent, s4s
 from solver_search.parameters import Parameters, Space, from_solver
 from solver_search.sample import sample
-from solver_search.search import Problem, Run, SearchError, search
+from solver_search.search import Budget, Problem, Run, SearchError, search
 from solver_search.solver import Solver
-from solver_search.tableaus import TABLEAUS
+from solver_search.tableaus import TABLEAUS, denoised_adams
 from solver_search.teacher import accurate_teacher
 
 from .problems import mixture
@@ -67,7 +69,8 @@ def test_relaxed_starts_stay_in_their_ball_and_radius_zero_keeps_them() -> None:
         run = Run(problem(False))
         settings = S4SSettings(iterations=20, radius=radius)
         run.trace(accurate_teacher(20, TOP[False], flow=False))
-        descent = _Descent(run, settings, plms_start(run.problem.schedules["even"], 3, flow=False))
+        start = denoised_adams(run.problem.schedules["even"], 3, flow=False)
+        descent = _Descent(run, settings, start)
         descent.phase("coefficients", 20)
         moved = descent.moves.norm(dim=1)
         ball = radius * run.problem.starts[:16].norm(dim=1)
@@ -76,10 +79,10 @@ def test_relaxed_starts_stay_in_their_ball_and_radius_zero_keeps_them() -> None:
 
 
 @pytest.mark.parametrize("flow", [True, False])
-def test_plms_start_is_adams_bashforth_on_outputs(flow: bool) -> None:
+def test_denoised_adams_is_adams_bashforth_on_outputs(flow: bool) -> None:
     sigmas = problem(flow).schedules["even"]
     gaps = 1 - sigmas[1:] / sigmas[:-1]
-    rows = denoised_rows(plms_start(sigmas, 3, flow=flow)) / gaps[:, None]
+    rows = denoised_rows(denoised_adams(sigmas, 3, flow=flow)) / gaps[:, None]
     expected = torch.tensor([5 / 12, -16 / 12, 23 / 12], dtype=torch.float64)
     assert torch.allclose(rows[3, 1:4], expected, atol=1e-12)
     assert torch.allclose(rows.sum(1), torch.ones(5, dtype=torch.float64), atol=1e-12)
@@ -97,7 +100,8 @@ def test_dlms_gradient_is_that_of_two_steps_and_one_model_call() -> None:
     run = Run(problem(True))
     run.trace(accurate_teacher(16, 1.0, flow=True), keep=1)
     space = Space(run.problem.clock, True)
-    raw = from_solver(plms_start(run.problem.schedules["even"], 3, flow=True), space, scaled=True)
+    start = denoised_adams(run.problem.schedules["even"], 3, flow=True)
+    raw = from_solver(start, space, scaled=True)
     items = torch.arange(4)
     whole = _gradients(run, raw, space, items)
     assert all(g.abs().max() > 0 for g in whole.tensors())
@@ -118,7 +122,8 @@ def test_dlms_first_row_learns_only_from_the_second_loss() -> None:
     run = Run(problem(True))
     run.trace(accurate_teacher(16, 1.0, flow=True), keep=1)
     space = Space(run.problem.clock, True)
-    raw = from_solver(plms_start(run.problem.schedules["even"], 3, flow=True), space, scaled=True)
+    start = denoised_adams(run.problem.schedules["even"], 3, flow=True)
+    raw = from_solver(start, space, scaled=True)
     rows = _gradients(run, raw, space, torch.arange(4)).rows
     assert (rows[0] == 0).all() and (rows.triu() == 0).all()
     assert rows[1, 0] != 0
@@ -212,3 +217,44 @@ def test_dlms_begins_with_the_better_of_both_first_steps() -> None:
         search(lambda r: dlms(r, DlmsSettings(iterations=1)), both)
         assert both.curve[int(analytic)][1] == pytest.approx(known, rel=1e-12)
         assert both.best_error <= known
+
+
+@pytest.mark.parametrize("flow", [True, False])
+@pytest.mark.parametrize("name", ["s4s", "s4s_alt", "dlms", "dlms_designer"])
+def test_on_the_node_they_begin_from_the_best_known_solver(flow: bool, name: str) -> None:
+    """It is the first that is offered, so none ends behind it on held-out starts."""
+    config = SearchConfig(5, name, "standard")
+    settings = replace(METHODS[name].settings(config), iterations=8, offers=1)
+    given, offered = problem(flow), []
+    if METHODS[name].designer:
+        newest: list[Tensor] = []
+        given = replace(given, denoise=lambda x, sigma, items, inner=given.denoise: (
+            newest.append(x) or inner(x, sigma, items)), feature=lambda: newest[-1].float())
+    run = Run(given, Budget(20_000))
+    run.on_event = lambda e: offered.append(e.solver) if e.solver is not None else None
+    search(lambda r: METHODS[name].search(r, settings), run)
+    again = Run(given, run.budget)
+    teacher = again.trace(accurate_teacher(settings.teacher_calls, TOP[flow], flow=flow))
+    best = best_known(again, teacher, again.fitted, settings.known)[0].solver
+    assert best.consistent  # or DLMS would begin with another one
+    torch.testing.assert_close(offered[0].weights, best.weights, rtol=0, atol=1e-9)
+    assert torch.allclose(offered[0].sigmas, best.sigmas, atol=1e-9)
+    assert run.best_error <= run.curve[0][1]
+    moved = (offered[-1].weights - offered[0].weights).abs().max()
+    assert moved > 1e-4
+
+
+def test_what_a_known_start_reads_beyond_the_order_stays() -> None:
+    """ipndm in denoised form reads every output; S4S of order 2 learns the newest two only."""
+    run = Run(problem(True))
+    run.trace(accurate_teacher(20, 1.0, flow=True))
+    known = TABLEAUS["ipndm"](run.problem.schedules["even"], flow=True)
+    descent = _Descent(run, S4SSettings(iterations=6, order=2), known)
+    torch.testing.assert_close(descent.solver().weights, known.weights, rtol=0, atol=1e-12)
+    before = denoised_rows(descent.solver()).clone()
+    descent.check()
+    descent.phase("coefficients", 6)
+    after = denoised_rows(descent.solver())
+    torch.testing.assert_close(after.tril(-2), before.tril(-2), rtol=0, atol=1e-12)
+    assert before.tril(-2).abs().max() > 0.01
+    assert (after - before).abs().max() > 1e-3

@@ -20,6 +20,8 @@ BAND = 0.35  # slopes at these N still lean by the next order's share (dpmpp_3m 
 GLOBAL = {"euler": 1, "ddim": 1, "gradient_estimation": 1, "heun": 2, "dpmpp_2s": 2, "ab2": 2,
           "dpmpp_2m": 2, "res_multistep": 2, "dpmpp_3m": 2, "deis": 3, "lms": 4, "uni_pc": 4,
           "uni_pc_bh2": 4,
+          "flow_ab2": 2, "denoised_ab2": 2,
+          "denoised_ab3": 2,
           "ab4": 2, "ipndm": 2}  # rows of equal steps on uneven ones
 EXACT_HISTORY = {"euler": 1, "gradient_estimation": 1, "ab2": 2, "ab3": 3, "ab4": 4, "ipndm": 4,
                  "ipndm_v": 3, "lms": 4, "deis": 3}

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from solver_search.forms import denoised_steps
-from solver_search.methods.s4s import S4SSettings, _Descent, plms_start, s4s
+from solver_search.methods.s4s import S4SSettings, _Descent, s4s
 from solver_search.parameters import to_solver
 from solver_search.search import Run, SearchError, search
 from solver_search.solver import Solver
-from solver_search.tableaus import TABLEAUS
+from solver_search.tableaus import TABLEAUS, denoised_adams
 from solver_search.teacher import accurate_teacher
 
 from .test_searching import problem
@@ -38,7 +38,7 @@ def relaxed(**changes: float) -> _Descent:
     """A descent that only waits for its phases."""
     run = Run(problem(True, steps=5, dtype=torch.float64))
     run.trace(accurate_teacher(16, 1.0, flow=True))
-    start = plms_start(run.problem.schedules["simple"], 3, flow=True)
+    start = denoised_adams(run.problem.schedules["simple"], 3, flow=True)
     return _Descent(run, replace(SHORT, **changes), start)
 
 
@@ -67,7 +67,7 @@ def test_the_named_schedule_is_kept_and_without_a_name_the_better_one() -> None:
         assert all(s.model_sigmas is None for s in offered)
         assert not torch.allclose(offered[-1].weights, offered[0].weights, atol=1e-3)
     run, offered = finished(SHORT)
-    starts = {n: plms_start(sigmas, SHORT.order, flow=True) for n, sigmas in known.items()}
+    starts = {n: denoised_adams(sigmas, SHORT.order, flow=True) for n, sigmas in known.items()}
     better = min(starts, key=lambda n: float(run.errors(starts[n], run.fitted[:2]).mean()))
     assert torch.allclose(offered[0].sigmas, known[better], atol=1e-12)
 

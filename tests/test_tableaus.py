@@ -120,7 +120,8 @@ def close(found: Tensor, expected: Tensor, tolerance: float = ROUNDING) -> None:
 
 
 def test_every_tableau_with_a_comfyui_name_is_compared(comfy: ModuleType) -> None:
-    assert set(TABLEAUS) - set(SAMPLERS) == {"ab2", "ab3", "ab4"}
+    assert set(TABLEAUS) - set(SAMPLERS) == {
+        "ab2", "ab3", "ab4", "denoised_ab2", "denoised_ab3", "flow_ab2"}
 
 
 def test_deis_differs_from_comfyui_by_its_quadrature_only(comfy: ModuleType) -> None:

@@ -14,6 +14,7 @@ from comfy_extras.nodes_gits import GITSScheduler
 from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
 from torch import Tensor, nn
 
+from ...solver_search.schedules import bent_schedules
 from .builtin import Sampler, calls_of, run_sampler
 from .builtin import deterministic_samplers as deterministic_samplers
 from .dropdown import NAME as OURS
@@ -67,6 +68,15 @@ def schedules(ms: nn.Module, steps: int, sampler: str = "euler",
             found[name + suffix] = _ksampler_sigmas(moved, name, whole, sampler)
     found.update(_learned(ms, whole))
     return fitted(found, ms, steps, denoise)
+
+
+def screened(ms: nn.Module, steps: int, denoise: float = 1.0) -> dict[str, Tensor]:
+    """What searches begin from: every schedule of ComfyUI, and on eps and v models our own."""
+    found = schedules(ms, steps, denoise=denoise)
+    if flow_shift(ms) is None:
+        ours = bent_schedules(int(steps / denoise), float(ms.sigma_max))
+        found |= fitted(ours, ms, steps, denoise)
+    return found
 
 
 def fitted(found: dict[str, Tensor], ms: nn.Module, steps: int, denoise: float = 1.0,

@@ -35,12 +35,15 @@ class DescentSettings:
         batch: starts per iteration.
         seed: order of the starts.
         offers: how often, at most, the iterate is measured on held-out starts.
+        known: share of the budget for the choice of a start among all handcrafted tables and
+            schedules (known.py); 0 begins as the method's paper does.
     """
 
     iterations: int = 400
     batch: int = 8
     seed: int = 0
     offers: int = 20
+    known: float = 0.0
 
 
 Settings = TypeVar("Settings", bound=DescentSettings)

@@ -33,8 +33,8 @@ from ..part import step_rows
 from ..sample import sample
 from ..search import Run, SearchError
 from ..solver import Solver
-from ..tableaus import TABLEAUS
-from ..teacher import accurate_teacher
+from ..tableaus import TABLEAUS, denoised_adams
+from ..teacher import Trajectory, accurate_teacher
 from .descent import (
     DescentSettings,
     batches,
@@ -45,7 +45,7 @@ from .descent import (
     spot_check,
     within_budget,
 )
-from .s4s import plms_start
+from .known import TRACED, best_known
 
 RAW = ("steps", "rows", "scales")
 Designer = tuple[Tensor, Tensor] | None
@@ -114,9 +114,10 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
             model's gradient is wrong.
     """
     problem = run.problem
-    run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
-              keep=1)
-    learner = _better_start(run, settings)
+    teacher = run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max,
+                                         flow=problem.flow), keep=TRACED)
+    learner = _from_known(run, teacher, settings) if settings.known else _better_start(run,
+                                                                                       settings)
     averaged = {name: t.detach().clone() for name, t in learner.tensors.items()}
     optimiser = torch.optim.Adam(list(learner.tensors.values()), settings.rate)
     order = batches(problem.fit, min(settings.batch, problem.batch), settings.seed)
@@ -137,14 +138,26 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
 def _better_start(run: Run, settings: DlmsSettings) -> Learner:
     both = settings.analytic is None and not settings.designer and not settings.schedule
     choices = (False, True) if both else (bool(settings.analytic),)
-    learners = [_learner(run, replace(settings, analytic=choice)) for choice in choices]
+    space = Space(run.problem.clock, run.problem.flow)
+    learners = []
+    for choice in choices:
+        own = replace(settings, analytic=choice)
+        learners.append(_learner(run, _start(run, space, own), space, own))
     errors = [run.offer(learner.solver(), "dlms start") for learner in learners]
     return learners[errors.index(min(errors))]
 
 
-def _learner(run: Run, settings: DlmsSettings) -> Learner:
+def _from_known(run: Run, teacher: Trajectory, settings: DlmsSettings) -> Learner:
+    """Begin with the best handcrafted solver whose rows sum to 1."""
+    best = next(known.solver for known in best_known(run, teacher, run.fitted, settings.known)
+                if known.solver.consistent)
     space = Space(run.problem.clock, run.problem.flow)
-    raw = _start(run, space, settings)
+    learner = _learner(run, from_solver(best, space, scaled=True), space, settings)
+    run.offer(learner.solver(), "dlms start")
+    return learner
+
+
+def _learner(run: Run, raw: Parameters, space: Space, settings: DlmsSettings) -> Learner:
     learned = _learned(raw, settings)
     if settings.designer:
         inner, outer = new_designer(_features(run), settings.order - 1, seed=settings.seed)
@@ -171,7 +184,8 @@ def _start(run: Run, space: Space, settings: DlmsSettings) -> Parameters:
               else space.clock.sigma(uniform))
     order = settings.order if settings.plms else 1
     if not _skips(settings):
-        return from_solver(plms_start(sigmas, order, flow=run.problem.flow), space, scaled=True)
+        known = denoised_adams(sigmas, order, flow=run.problem.flow)
+        return from_solver(known, space, scaled=True)
     rest = from_denoised_rows(sigmas, _after_first(sigmas, order, flow=run.problem.flow),
                               flow=run.problem.flow, start=torch.ones(count))
     return from_solver(rest, space, scaled=True)
@@ -184,7 +198,7 @@ def _skips(settings: DlmsSettings) -> bool:
 
 def _after_first(sigmas: Tensor, order: int, *, flow: bool) -> Tensor:
     """Rows (N + 1, N + 1) with an empty first row, the others those of a start at sigmas[1]."""
-    _, own = step_rows(plms_start(sigmas[1:], order, flow=flow))
+    _, own = step_rows(denoised_adams(sigmas[1:], order, flow=flow))
     return torch.block_diag(torch.zeros(1, 1, dtype=torch.float64), own)
 
 
@@ -243,7 +257,8 @@ def _bent(designer: Designer, seen: list[Tensor], outputs: list[Tensor], sigma: 
 
 def _numbers(raw: Parameters, space: Space, order: int, x: Tensor) -> tuple[Tensor, ...]:
     """Sigmas (N + 1,), rows (N, N) that sum to 1 and told sigmas (N,), of x's dtype and device."""
-    lower = raw.rows.tril(-1).triu(1 - order)
+    older = raw.rows.tril(-order).detach()  # what a start reads beyond the order stays
+    lower = raw.rows.tril(-1).triu(1 - order) + older
     diagonal = 1 - lower.sum(dim=1)
     if raw.start is not None:  # the first step is analytic: its output is nothing to read
         read = (torch.arange(len(lower)) > 0).to(lower)

@@ -17,14 +17,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..forms import denoised_steps, from_denoised_rows
+from ..forms import denoised_steps
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, from_solver, to_solver
 from ..sample import sample
 from ..search import Run, SearchError
 from ..solver import Solver
-from ..tableaus import ADAMS_BASHFORTH, TABLEAUS
-from ..teacher import accurate_teacher
+from ..tableaus import ADAMS_BASHFORTH, TABLEAUS, denoised_adams
+from ..teacher import Trajectory, accurate_teacher
 from .descent import (
     RECOMPUTED,
     DescentSettings,
@@ -36,6 +36,7 @@ from .descent import (
     spot_check,
     within_budget,
 )
+from .known import TRACED, best_known
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,6 @@ class S4SSettings(DescentSettings):
                              f"for each phase, found {self.iterations}. Use fewer alternations.")
 
 
-def plms_start(sigmas: Tensor, order: int, *, flow: bool) -> Solver:
-    """Adams-Bashforth weights on denoised outputs: where S4S and DLMS begin (iPNDM, PLMS)."""
-    count = len(sigmas) - 1
-    rows = torch.zeros(count, count, dtype=torch.float64)
-    for n in range(count):
-        for back, weight in enumerate(ADAMS_BASHFORTH[min(order, n + 1)]):
-            rows[n, n - back] = weight
-    return from_denoised_rows(sigmas, rows, flow=flow)
-
-
 def s4s(run: Run, settings: S4SSettings) -> None:
     """Search as in the paper; offers its start and its iterates to `run`.
 
@@ -96,9 +87,9 @@ def s4s(run: Run, settings: S4SSettings) -> None:
             no such schedule or table.
     """
     problem = run.problem
-    run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max, flow=problem.flow),
-              keep=1)
-    descent = _Descent(run, settings, _start(run, settings))
+    teacher = run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max,
+                                         flow=problem.flow), keep=TRACED)
+    descent = _Descent(run, settings, _start(run, teacher, settings))
     run.offer(descent.solver(), "s4s start")
     descent.check()
     phases = ("coefficients", "schedule") * settings.alternations or ("coefficients",)
@@ -108,7 +99,9 @@ def s4s(run: Run, settings: S4SSettings) -> None:
         descent.phase(name, end - begin)
 
 
-def _start(run: Run, settings: S4SSettings) -> Solver:
+def _start(run: Run, teacher: Trajectory, settings: S4SSettings) -> Solver:
+    if settings.known > 0:
+        return best_known(run, teacher, run.fitted, settings.known)[0].solver
     known = run.problem.schedules
     if settings.schedule and settings.schedule not in known:
         raise SearchError(f"schedule must be one of {', '.join(known)}, found "
@@ -123,7 +116,7 @@ def _start(run: Run, settings: S4SSettings) -> Solver:
 def _first(sigmas: Tensor, settings: S4SSettings, *, flow: bool) -> Solver:
     """The table to begin with on one schedule."""
     if not settings.table:
-        return plms_start(sigmas, settings.order, flow=flow)
+        return denoised_adams(sigmas, settings.order, flow=flow)
     if settings.table not in TABLEAUS:
         raise SearchError(f"table must be one of {', '.join(TABLEAUS)}, found "
                           f"{settings.table!r}.")
@@ -142,6 +135,7 @@ class _Descent:
     done: int = 0
     moves: Tensor = field(init=False)  # of the starts
     raw: Parameters = field(init=False)
+    kept: Tensor = field(init=False)  # weights that do not learn
 
     def __post_init__(self) -> None:
         problem = self.run.problem
@@ -152,6 +146,7 @@ class _Descent:
         self.order = batches(problem.fit, self.settings.batch, self.settings.seed)
         window = torch.ones(problem.steps, problem.steps, dtype=torch.float64)
         self.window = window.tril().triu(1 - self.settings.order)
+        self.kept = self.raw.rows * (1 - self.window)
 
     def solver(self) -> Solver:
         return to_solver(self._windowed(self.raw), self.space)
@@ -204,11 +199,13 @@ class _Descent:
         return relative_square(end, self.run.reference_of(items))
 
     def _windowed(self, raw: Parameters) -> Parameters:
-        """Only the last K outputs; the diagonal of raw rows is the row sum's excess.
+        """Only the weights of the last K outputs learn; what else a start reads stays.
+
+        The diagonal of raw rows is the row sum's excess.
 
         With excess e the newest weight is 1 - (older ones) + e, so that each b is free.
         """
-        return replace(raw, rows=raw.rows * self.window)
+        return replace(raw, rows=raw.rows * self.window + self.kept)
 
 
 def _norm(x: Tensor) -> Tensor:
