@@ -64,6 +64,7 @@ class Problem:
             1e-2 float16, 3e-2 bfloat16.
         feature: (B, F) features of the newest call of `denoise`, where a method asks for them.
         canvas: which media lie in a state; each of about the same norm (Canvas.balance).
+        balance: (1, C, ...) factors by which states are those of the model; None: they are.
     """
 
     denoise: RowDenoise
@@ -78,6 +79,7 @@ class Problem:
     difference: float = 2e-3
     feature: Feature | None = None
     canvas: Canvas = PLAIN
+    balance: Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -131,6 +133,7 @@ class Run:
     curve: list[tuple[int, float]] = field(default_factory=list)
     model_calls: int = 0
     reference: Tensor | None = None
+    teacher_calls: int = 0
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -178,6 +181,7 @@ class Run:
             SearchError: when these would not fit into main memory.
         """
         self.tell(f"teacher, {teacher.nfe} calls")
+        self.teacher_calls = teacher.nfe
         count = len(self.problem.starts)
         kept, rest = torch.arange(count).tensor_split([keep or count])
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
