@@ -20,9 +20,10 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.metrics import paired
 from ..solver_search.search import Run
-from ..solver_search.settled import lengthened, lengths, settled
+from ..solver_search.settled import Settled, lengthened, lengths, settled
 from ..solver_search.solver import Solver, SolverError
 from ..solver_search.tableaus import TABLEAUS
+from ..solver_search.teacher import TEACHER
 from .comfy_bridge.model import first_sigma
 from .comfy_bridge.ordinary import (
     POPULAR_SAMPLERS,
@@ -56,7 +57,7 @@ class Extent:
 
     Args:
         rounds: of the contest.
-        reference: model calls of the shortest reference; 9/4 of it is the longest.
+        reference: model calls of the shortest reference; the longest is the next length.
         everything: whether every deterministic sampler takes part, or the popular ones.
     """
 
@@ -67,7 +68,7 @@ class Extent:
     @property
     def longest(self) -> int:
         """Model calls of the longest reference."""
-        return lengthened(lengthened(self.reference))
+        return lengthened(self.reference)
 
 
 EXTENTS = {
@@ -114,8 +115,7 @@ def prove(setup: Setup, session: Session, run: Run, preset: Preset) -> Proof:
     if best.mean < ours.mean:
         setting = standings.left[others.index(best)]
         found, ours = _handed_out(setting, trial, preset, ours)
-    info = replace(told(found, ours, best, len(tried)), reference=f"deis, {unseen.calls} calls",
-                   held_out_seeds=len(trial.items))
+    info = replace(told(found, ours, best, len(tried)), reference=unseen.text)
     return Proof(replace(found, info=info), standings.ranking, trial)
 
 
@@ -140,13 +140,15 @@ def compared(unseen: Callable[[int], Trial], ways: Sequence[Callable[[Trial], Me
 
 def told(preset: Preset, ours: Measured, best: Measured, tried: int) -> PresetInfo:
     """What the file says of a comparison."""
-    _, deviation = paired(ours.errors, best.errors)
+    info, (_, deviation) = preset.info, paired(ours.errors, best.errors)
     return replace(
-        preset.info, error=ours.mean, error_interval=ours.interval, error_median=ours.median,
+        info, error=ours.mean, error_interval=ours.interval, error_median=ours.median,
         error_elsewhere=ours.elsewhere, baseline_error=best.mean,
         baseline=f"{best.label}, the best of {tried} built-in settings",
         baseline_interval=best.interval, baseline_median=best.median,
-        baseline_elsewhere=best.elsewhere, difference_interval=1.96 * deviation)
+        baseline_elsewhere=best.elsewhere, difference_interval=1.96 * deviation,
+        held_out_seeds=len(ours.errors),
+        held_out_prompts=min(info.held_out_prompts, len(ours.errors)))
 
 
 def table_of(setting: Setting, first: float, *, flow: bool) -> Solver | None:
@@ -189,7 +191,14 @@ class _Unseen:
         setup.deal(session, _most_seeds(setup, session, extent))
         self.setup, self.session = setup, session
         self.first = setup.unseen(session, 0, _size(setup))
-        self.calls = self._settled(extent, preset)
+        self.settled = self._settled(extent, preset)
+        self.calls = self.settled.calls
+
+    @property
+    def text(self) -> str:
+        """For the file."""
+        off = "" if self.settled.agreed else f"; {self.settled.off:.2g} from a shorter one"
+        return f"{TEACHER}, {self.calls} calls{off}"
 
     def __call__(self, part: int) -> Trial:
         """Trial of one part."""
@@ -198,7 +207,7 @@ class _Unseen:
         return make_trial(self.session, starts, items, self.setup.batch,
                           self.setup.config.denoise, self.calls)
 
-    def _settled(self, extent: Extent, preset: Preset) -> int:
+    def _settled(self, extent: Extent, preset: Preset) -> Settled:
         """How many calls the reference needs to judge a solver."""
         starts, items = (part[:CHECKED] for part in self.first)
         session, setup, canvas = self.session, self.setup, self.session.canvas
@@ -211,7 +220,7 @@ class _Unseen:
             return Trial(session, starts, items, reference, setup.batch).again(ours).mean
 
         ours = Trial(session, starts, items, starts, setup.batch).solver(preset.solver, "")
-        return settled(ends_of, judged, extent.reference, extent.longest, canvas).calls
+        return settled(ends_of, judged, extent.reference, extent.longest, canvas)
 
 
 def _handed_out(setting: Setting, trial: Trial, preset: Preset,
