@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..solver_search.metrics import mean_and_interval, relative_errors
+from ..solver_search.metrics import mean_and_interval, relative_errors, share_elsewhere
 from ..solver_search.sample import sample, told_levels
 from ..solver_search.solver import Solver
 from ..solver_search.teacher import accurate_teacher
@@ -25,8 +26,39 @@ from .comfy_bridge.session import Session
 
 log = logging.getLogger("solver-search")
 REFERENCE_CALLS = 100
-Stages = tuple[tuple[int, int], ...]  # (starts, how many settings stay)
-STAGES: Stages = ((4, 24), (16, 8), (64, 3))  # all on 4, the best 24 on 16, ..., 3 on all
+PIONEERS = ("euler", "dpmpp_2m")  # one that is steady, one that is accurate
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How a contest narrows.
+
+    Args:
+        stages: (starts, how many settings stay), in order.
+        schedules: how many schedules all samplers are tried on, the best of those that PIONEERS
+            are tried on; 0: every one.
+    """
+
+    stages: tuple[tuple[int, int], ...]
+    schedules: int = 0
+
+
+ROUNDS = Rounds(((4, 24), (16, 8), (64, 3)))  # all on 4 starts, the best 24 on 16, ...
+
+
+@dataclass(frozen=True)
+class Standings:
+    """How a contest ended.
+
+    Args:
+        left: settings that stayed to the end, best first.
+        ranking: all that were tried, best first after the first stage.
+        error: mean relative error of the best.
+    """
+
+    left: list[Setting]
+    ranking: list[Setting]
+    error: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +86,16 @@ class Measured:
     def interval(self) -> float:
         """Half width of the mean's 95 % interval."""
         return mean_and_interval(self.errors)[1]
+
+    @property
+    def median(self) -> float:
+        """Median relative error."""
+        return float(self.errors.double().quantile(0.5))
+
+    @property
+    def elsewhere(self) -> float:
+        """Share of seeds that land on another picture."""
+        return share_elsewhere(self.errors)
 
 
 @dataclass(frozen=True)
@@ -97,33 +139,37 @@ class Trial:
         tried = self.ordinary(calls, everything=everything)
         return self.best_of(tried, calls), len(tried)
 
-    def best_of(self, tried: list[Setting], calls: int, stages: Stages = STAGES) -> Measured:
-        """The best of some built-in settings; see contest()."""
-        return self.contest(tried, calls, stages)[0]
+    def best_of(self, tried: list[Setting], calls: int, rounds: Rounds = ROUNDS) -> Measured:
+        """The best of some built-in settings: the better ones measured on all starts."""
+        finals = contest(self, tried, calls, rounds).left
+        return min((self.setting(setting, calls) for setting in finals), key=lambda m: m.mean)
 
-    def contest(self, tried: list[Setting], calls: int,
-                stages: Stages = STAGES) -> tuple[Measured, list[Setting]]:
-        """The best of some built-in settings, and all of them as they were ranked first.
-
-        All are tried on a few starts, the better ones on more, the best few on all.
-        """
-        left, ranking = tried, None
-        for count, kept in stages:
-            if count < len(self.items) and len(left) > kept:
-                order = sorted(left, key=lambda s, n=count: self._mean_on(s, calls, n))
-                left, ranking = order[:kept], ranking or order
-        finals = sorted((self.setting(setting, calls) for setting in left), key=lambda m: m.mean)
-        labels = [m.label for m in finals]
-        return finals[0], ranking or sorted(left, key=lambda s: labels.index(s.label))
-
-    def _mean_on(self, setting: Setting, calls: int, count: int) -> float:
-        """Mean error on the first starts; infinite when ComfyUI's sampler fails here."""
+    def errors_of(self, setting: Setting, calls: int, first: int, count: int) -> Tensor:
+        """(count - first,) errors of a built-in setting on those starts; infinite when ComfyUI's
+        sampler fails here."""
+        part = Trial(self.session, self.starts[first:count], self.items[first:count],
+                     self.reference[first:count], self.batch, self.denoise)
+        ends = self.reference.clone()  # where it was not sampled it has no error
         try:
-            mean = self.setting(setting, calls, count).mean
+            ends[first:count] = part.setting(setting, calls).ends
         except (RuntimeError, ValueError) as error:
             log.warning("%s could not be tried: %s", setting.label, error)
-            return float("inf")
-        return mean if mean == mean else float("inf")
+            return torch.full((count - first,), float("inf"))
+        errors = relative_errors(ends, self.reference, self.session.canvas)[first:count]
+        return errors.nan_to_num(float("inf"))
+
+    def joined(self, other: Trial) -> Trial:
+        """Both trials' starts in one."""
+        parts = ((getattr(trial, name) for trial in (self, other))
+                 for name in ("starts", "items", "reference"))
+        return Trial(self.session, *(torch.cat(list(pair)) for pair in parts), self.batch,
+                     self.denoise)
+
+    def again(self, *parts: Measured) -> Measured:
+        """Measurements of one way on successive starts of this trial as one."""
+        ends = torch.cat([part.ends for part in parts])
+        errors = relative_errors(ends, self.reference, self.session.canvas)
+        return Measured(parts[0].label, ends, errors, parts[0].calls)
 
     def _measured(self, label: str, calls: int, run: Callable[[Tensor, Tensor], Tensor],
                   count: int) -> Measured:
@@ -132,13 +178,55 @@ class Trial:
         return Measured(label, ends, errors, calls)
 
 
-def starts_of_trials(tried: int, seeds: int, stages: Stages = STAGES) -> int:
-    """How many starts Trial.best_of samples to choose among so many settings."""
-    total, left = 0, tried
-    for count, kept in stages:
-        if count < seeds and left > kept:
-            total, left = total + count * left, kept
-    return total + seeds * left
+def contest(trial: Trial, tried: Sequence[Setting], calls: int, rounds: Rounds) -> Standings:
+    """Who is best among built-in settings: the better ones go on to more starts.
+
+    Args:
+        trial: its first starts are used.
+        tried: settings with at most `calls` calls.
+        rounds: how many stay when.
+    """
+    known: dict[str, Tensor] = {}
+
+    def ranked(some: Sequence[Setting], count: int) -> list[Setting]:
+        for setting in some:
+            errors = known.get(setting.label, torch.zeros(0))
+            if len(errors) < count:
+                more = trial.errors_of(setting, calls, len(errors), count)
+                known[setting.label] = torch.cat([errors, more.cpu()])
+        return sorted(some, key=lambda setting: float(known[setting.label].mean()))
+
+    first, *_ = counts = [min(count, len(trial.items)) for count, _ in rounds.stages]
+    pioneers = ranked(_pioneers(tried, rounds), first)
+    names = list(dict.fromkeys(setting.scheduler for setting in pioneers))[: rounds.schedules]
+    others = [s for s in tried if s.label not in known and s.scheduler in names]
+    left = ranking = ranked([*pioneers, *others], first)
+    for count, (_, kept) in zip(counts, rounds.stages, strict=True):
+        left = ranked(left, count)[:kept]
+    return Standings(left, ranking, float(known[left[0].label].mean()))
+
+
+def runs_of_contest(tried: Sequence[Setting], starts: int, rounds: Rounds) -> int:
+    """Most starts that contest() samples."""
+    pioneers = _pioneers(tried, rounds)
+    known = {setting.label for setting in pioneers}
+    others = Counter(s.sampler for s in tried if s.label not in known)
+    tried_first = len(pioneers) + sum(min(n, rounds.schedules or n) for n in others.values())
+    return runs_of_rounds(tried_first, starts, rounds)
+
+
+def runs_of_rounds(left: int, starts: int, rounds: Rounds) -> int:
+    """How many starts so many settings are sampled from, those that stay on more."""
+    total = before = 0
+    for count, kept in rounds.stages:
+        count = min(count, starts)
+        total, before, left = total + left * (count - before), count, min(left, kept)
+    return total
+
+
+def _pioneers(tried: Sequence[Setting], rounds: Rounds) -> list[Setting]:
+    found = [s for s in tried if rounds.schedules and s.sampler in PIONEERS]
+    return found or list(tried)
 
 
 def make_trial(session: Session, starts: Tensor, items: Tensor, batch: int,

@@ -13,14 +13,42 @@ from dataclasses import dataclass, replace
 from ..presets.preset import Preset, PresetInfo
 from .comfy_bridge.ordinary import Setting
 from .comfy_bridge.session import Session
-from .evidence import Trial, make_trial, starts_of_trials
+from .evidence import Rounds, Trial, contest, make_trial, runs_of_rounds
 
-AROUND = (0.5, 0.75, 1.25, 1.5)  # of what CFG adds to a picture: CFG - 1
-ABOVE_ONE = (1.5, 2.0, 3.0)  # for what was searched without guidance
-SCHEDULES = 3  # of each sampler
-STAGES = ((4, 4),)  # all of them on 4 starts, the best 4 on all
-CALLS = 60  # of the reference: far below the errors compared here (docs/decisions/guidance.md)
-SEEDS = 8  # at least; half of those of the evidence
+
+@dataclass(frozen=True)
+class Range:
+    """What is measured of a preset at other CFG scales.
+
+    Args:
+        around: scales, as shares of what CFG adds to a picture: CFG - 1.
+        above_one: scales for what was searched without guidance.
+        schedules: of each sampler, those that did best at the preset's own scale.
+        rounds: how the opponents are narrowed to the best one; the last round is on `seeds`.
+        seeds: at each scale.
+        calls: of the reference: far below the errors compared here (docs/decisions/guidance.md).
+    """
+
+    around: tuple[float, ...]
+    above_one: tuple[float, ...]
+    schedules: int
+    rounds: Rounds
+    seeds: int
+    calls: int = 48
+
+    def scales(self, guidance: float) -> list[float]:
+        """CFG scales to measure at, beside the preset's own."""
+        if guidance <= 1:
+            return list(self.above_one)
+        return [round(1 + (guidance - 1) * share, 2) for share in self.around]
+
+
+AROUND, ABOVE_ONE = (0.5, 0.75, 1.25, 1.5), (1.5, 2.0, 3.0)
+RANGES = {
+    "quick": Range((0.5, 1.5), (1.5, 3.0), 1, Rounds(((1, 3), (4, 1))), 4, 36),
+    "standard": Range(AROUND, ABOVE_ONE, 2, Rounds(((2, 4), (8, 1))), 8),
+    "thorough": Range(AROUND, ABOVE_ONE, 3, Rounds(((4, 4), (16, 1))), 16, 60),
+}
 
 
 @dataclass(frozen=True)
@@ -42,41 +70,30 @@ class AtScale:
         return f"{self.cfg:.3g}: {self.error:.3g} / {self.builtin:.3g}"
 
 
-def scales(guidance: float) -> list[float]:
-    """CFG scales to measure at, beside the preset's own."""
-    if guidance <= 1:
-        return list(ABOVE_ONE)
-    return [round(1 + (guidance - 1) * share, 2) for share in AROUND]
+def calls_of_range(steps: int, guidance: float, samplers: int, extent: Range) -> int:
+    """Most model calls of measure_around."""
+    runs = runs_of_rounds(samplers * extent.schedules, extent.seeds, extent.rounds)
+    each = extent.seeds * (extent.calls + steps) + steps * runs
+    return len(extent.scales(guidance)) * each
 
 
-def calls_of_range(steps: int, guidance: float, seeds: int, samplers: int) -> int:
-    """Model calls of measure_around."""
-    each = CALLS + steps + steps * starts_of_trials(samplers * SCHEDULES, seeds, STAGES) / seeds
-    return int(len(scales(guidance)) * seeds * each)
-
-
-def measure_around(session: Session, preset: Preset, own: Trial,
-                   ranking: Sequence[Setting]) -> list[AtScale]:
+def measure_around(session: Session, preset: Preset, own: Trial, ranking: Sequence[Setting],
+                   extent: Range) -> list[AtScale]:
     """The preset at the scales around its own.
 
     Args:
         session: under a guider whose CFG can be changed (Session.guidance).
         own: trial at the preset's scale; its first starts are used again.
         ranking: built-in settings, best first there.
+        extent: how much is measured.
     """
-    few, found = _candidates(ranking), []
-    seeds = seeds_of_range(len(own.items))
-    starts, items = own.starts[:seeds], own.items[:seeds]
-    for cfg in scales(session.guidance or 1.0):
+    few, found = _candidates(ranking, extent.schedules), []
+    starts, items = own.starts[:extent.seeds], own.items[:extent.seeds]
+    for cfg in extent.scales(session.guidance or 1.0):
         with session.guided(cfg):
-            trial = make_trial(session, starts, items, own.batch, own.denoise, CALLS)
-            found.append(_at(cfg, trial, preset, few))
+            trial = make_trial(session, starts, items, own.batch, own.denoise, extent.calls)
+            found.append(_at(cfg, trial, preset, few, extent.rounds))
     return found
-
-
-def seeds_of_range(evidence: int) -> int:
-    """How many seeds each scale is measured on."""
-    return min(evidence, max(SEEDS, evidence // 2))
 
 
 def with_range(info: PresetInfo, own: AtScale, others: Iterable[AtScale]) -> PresetInfo:
@@ -98,15 +115,15 @@ def _range(every: list[AtScale], i: int) -> tuple[float | None, float | None]:
     return every[low].cfg, every[high].cfg
 
 
-def _at(cfg: float, trial: Trial, preset: Preset, settings: list[Setting]) -> AtScale:
+def _at(cfg: float, trial: Trial, preset: Preset, settings: list[Setting],
+        rounds: Rounds) -> AtScale:
     ours = trial.solver(preset.solver, preset.info.name)
-    best = trial.best_of(settings, preset.solver.nfe, STAGES)
-    return AtScale(cfg, ours.mean, best.mean)
+    return AtScale(cfg, ours.mean, contest(trial, settings, preset.solver.nfe, rounds).error)
 
 
-def _candidates(ranking: Sequence[Setting]) -> list[Setting]:
+def _candidates(ranking: Sequence[Setting], schedules: int) -> list[Setting]:
     """The best schedules of each sampler: what wins at one scale may lose at another."""
     kept: dict[str, list[Setting]] = {}
     for setting in ranking:
         kept.setdefault(setting.sampler, []).append(setting)
-    return [setting for few in kept.values() for setting in few[:SCHEDULES]]
+    return [setting for few in kept.values() for setting in few[:schedules]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from comfy_api.latest import io, ui
 
-from ..presets.preset import Preset
+from ..presets.preset import Preset, PresetInfo
 from ..presets.store import check_name, free_name, save
 from ..solver_search.config import EFFORTS, METHODS, SearchConfig
 from ..solver_search.search import Event, Run
@@ -159,11 +159,22 @@ def _show(console: Console, event: Event) -> None:
         console.progress(event.model_calls, event.picture.detach())
 
 
+def _side_by_side(info: PresetInfo) -> list[str]:
+    """Mean, median and share of other pictures of ours and the opponent, where measured."""
+    rows = (("saved", info.error, info.error_median, info.error_elsewhere),
+            ("best built-in", info.baseline_error, info.baseline_median,
+             info.baseline_elsewhere))
+    return [f"{name}: mean {mean:.4f}, median {median:.4f}, {elsewhere:.0%} other pictures"
+            for name, mean, median, elsewhere in rows
+            if mean is not None and median is not None and elsewhere is not None]
+
+
 def _report(preset: Preset, run: Run, name: str) -> str:
     info = preset.info
     return "\n".join([
         f"Saved as '{name}': {preset.solver.nfe} steps, {info.method}, id {preset.id}.",
         preset.promise,
+        *_side_by_side(info),
         f"Found by: {run.best_label}; the search {run.ended_by} after {run.model_calls} model "
         f"calls and {run.seconds:.0f} s.",
         f"torch {torch.__version__}",

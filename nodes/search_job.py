@@ -31,7 +31,7 @@ class Estimate:
 
     Args:
         calls: most model calls of the search itself.
-        proof: model calls of the measurement behind it.
+        proof: most model calls of the measurement behind it.
         seconds: about how long both take.
         batch: pictures per call.
         memory: bytes beside the weights.
@@ -146,8 +146,7 @@ class Job:
         problem.denoise(x, sigma, items)  # its answer in main memory: the device is done
         each = (time.perf_counter() - begun) / len(x)
         calls = self.config.sizes.model_calls
-        proof = proof_calls(session, self.config.steps, self.config.sizes.evidence,
-                            self.config.denoise, thorough=self._thorough)
+        proof = proof_calls(self._setup, session)
         needed = session.activation_bytes + 2 * x.nbytes
         info = METHODS[self.config.method]
         seconds = each * (calls * info.pace + proof)
@@ -163,27 +162,23 @@ class Job:
         held = count(self.guider.original_conds.values())
         return held - unseen(held)
 
-    @property
-    def _thorough(self) -> bool:
-        return self.config.effort == "thorough"
-
     def _prove(self, session: Session, preset: Preset, run: Run) -> Preset:
-        """The preset with its error on seeds and prompts the search never saw, and with the CFG
-        range in which it is better than the built-in settings."""
-        trial = self._setup.trial(session)
-        info, ranking = prove(trial, preset, thorough=self._thorough)
-        preset = replace(preset, info=replace(info, held_out_prompts=unseen(session.prompts)))
+        """What is handed out, with its error on seeds and prompts the search never saw, and with
+        the CFG range in which it is better than the built-in settings."""
+        info = replace(preset.info, held_out_prompts=unseen(session.prompts))
+        proof = prove(self._setup, session, run, replace(preset, info=info))
+        self.on_improved(proof.preset)
+        if session.guidance is None or proof.preset.info.builtin:
+            return proof.preset
+        run.tell("measuring at other CFG scales")
+        preset = ranged(self._setup, session, proof)
         self.on_improved(preset)
-        if session.guidance is not None:
-            run.tell("measuring at other CFG scales")
-            preset = replace(preset, info=ranged(session, preset, trial, ranking))
-            self.on_improved(preset)
         return preset
 
     def _preset(self, solver: Solver, model: ModelFacts, run: Run) -> Preset:
         latent = first_medium(self.latent)
         *_, height, width = latent.shape
-        teacher = METHODS[self.config.method].teacher.format(self.config.sizes.teacher_calls)
+        teacher = METHODS[self.config.method].teacher.format(run.teacher_calls)
         info = PresetInfo(
             name=self.name, created=datetime.date.today().isoformat(), family=model.family,
             prediction=model.prediction, latent_channels=model.latent_channels, shift=model.shift,

@@ -12,15 +12,16 @@ from torch import Tensor
 from ..solver_search.canvas import PLAIN
 from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
-from ..solver_search.search import Problem, RowDenoise
+from ..solver_search.search import Problem, RowDenoise, Run
 from .comfy_bridge.latents import first_medium
 from .comfy_bridge.model import ModelFacts, clocks, first_sigma
 from .comfy_bridge.ordinary import screened
 from .comfy_bridge.session import Session
-from .evidence import Trial, accurate_ends, make_trial
+from .evidence import Trial, accurate_ends
 
 PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
 PICTURE_SEED = 2**20
+PART_SEED = 2**21  # between parts of the unseen seeds
 SIZE_CALLS, SIZE_STARTS = 24, 2  # of the run that tells how large each of several media is
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
 
@@ -46,7 +47,7 @@ class Setup:
     def problem(self, session: Session, model: ModelFacts) -> Problem:
         """What is searched; the prompts are dealt first."""
         sizes, denoise = self.config.sizes, self.config.denoise
-        session.deal(self._dealt(session.prompts))
+        self.deal(session)
         first = first_sigma(session.sampling, denoise)
         found = screened(session.sampling, self.config.steps, denoise)
         starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
@@ -65,25 +66,40 @@ class Setup:
             guidance=_added(session, balance),
             feature=_feature(session) if METHODS[self.config.method].designer else None,
             canvas=session.canvas,
+            balance=balance,
         )
 
-    def trial(self, session: Session) -> Trial:
-        """Starts, and prompts where there are enough, that the search never saw."""
-        sizes = self.config.sizes
-        session.deal(self._dealt(session.prompts))
-        items = sizes.searched + torch.arange(sizes.evidence)
-        starts = self._starts(session, self.config.seed + 1, items)
-        return make_trial(session, starts, items, self.batch, self.config.denoise)
+    def searched(self, session: Session, run: Run) -> Trial:
+        """The search's own starts in the model's units, with the ends of its teacher."""
+        self.deal(session)
+        problem, balance = run.problem, run.problem.balance
+        states = (problem.starts, run.reference_of(torch.arange(len(problem.starts))))
+        starts, ends = (x if balance is None else x / balance.to(x.device) for x in states)
+        return Trial(session, starts.to(session.device), torch.arange(len(starts)),
+                     ends.to(session.device), self.batch, self.config.denoise)
+
+    def unseen(self, session: Session, part: int, count: int) -> tuple[Tensor, Tensor]:
+        """(count, C, ...) starts that the search never saw and their items, with prompts that it
+        never saw where there are enough; each part has others. See deal()."""
+        items = self.config.sizes.searched + part * count + torch.arange(count)
+        return self._starts(session, self.config.seed + 1 + part * PART_SEED, items), items
+
+    def deal(self, session: Session, unseen: int = 0) -> None:
+        """Give each start its prompt: those of the search, then so many unseen ones."""
+        session.deal(self._dealt(session.prompts, unseen))
 
     def extra_calls(self, session: Session) -> int:
         """Model calls spent before the search begins."""
-        painted = self.config.denoise < 1 and session.empty
         sized = 0 if session.canvas == PLAIN else SIZE_CALLS * SIZE_STARTS
-        return sized + (self.config.sizes.searched * PICTURE_CALLS if painted else 0)
+        return sized + self.config.sizes.searched * self.painting(session)
 
-    def _dealt(self, prompts: int) -> Tensor:
+    def painting(self, session: Session) -> int:
+        """Model calls of the picture that one start begins from; 0: none is painted."""
+        return PICTURE_CALLS if self.config.denoise < 1 and session.empty else 0
+
+    def _dealt(self, prompts: int, evidence: int) -> Tensor:
         """(starts,) prompt of each; with three prompts or more the last ones are for evidence."""
-        searched, evidence = self.config.sizes.searched, self.config.sizes.evidence
+        searched = self.config.sizes.searched
         kept = unseen(prompts)
         seen = torch.arange(searched) % (prompts - kept)
         if not kept:

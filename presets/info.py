@@ -9,6 +9,7 @@ from typing import Annotated, get_type_hints
 from .fields import Choice, Count, Date, FileName, Kind, Number, PresetError, Text
 
 ERROR = Number(0, 1e9)
+SHARE = Number(0, 1)
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,19 @@ class PresetInfo:
     model_calls: Annotated[int, Count(10**12)] = 0  # spent by the search, not by the solver
     seconds: Annotated[float | None, Number(0, 1e9)] = None
     seed: Annotated[int | None, Count(2**64 - 1, unknown=None)] = None
-    # What was measured on seeds the search never saw: mean relative error, and the half width
-    # of its 95 % interval.
+    # What was measured on seeds the search never saw: mean relative error, the half width of its
+    # 95 % interval, the median, and the share of seeds that land on another picture.
     error: Annotated[float | None, ERROR] = None
     error_interval: Annotated[float | None, ERROR] = None
+    error_median: Annotated[float | None, ERROR] = None
+    error_elsewhere: Annotated[float | None, SHARE] = None
     baseline: Annotated[str, Text(200)] = ""  # best ordinary sampler/scheduler/shift
     baseline_error: Annotated[float | None, ERROR] = None
     baseline_interval: Annotated[float | None, ERROR] = None
+    baseline_median: Annotated[float | None, ERROR] = None
+    baseline_elsewhere: Annotated[float | None, SHARE] = None
+    difference_interval: Annotated[float | None, ERROR] = None  # of error - baseline_error, paired
+    builtin: Annotated[str, Text(200)] = ""  # whose table it is: the search found nothing better
     # CFG scales between which it was better than the best ordinary setting at each scale; absent
     # beside `guidance_measured`: at none.
     guidance_low: Annotated[float | None, Number(0, 1e3)] = None

@@ -7,6 +7,7 @@ import math
 from .info import PresetInfo
 
 SAME_GUIDANCE = 1e-6  # relative: widgets and files hand on decimals
+OTHER_TAIL = 0.03  # difference in shares of other pictures from which on means hide it
 
 
 def promise(info: PresetInfo, *, calls: int = 0) -> str:
@@ -22,12 +23,16 @@ def promise(info: PresetInfo, *, calls: int = 0) -> str:
     seeds = f" on {info.held_out_seeds} unseen seeds" if info.held_out_seeds else ""
     prompts = f"{info.held_out_prompts} unseen prompt{'s' if info.held_out_prompts > 1 else ''}"
     seeds += f" and {prompts}" if info.held_out_prompts else ""
+    measured = f"{at}, measured{seeds} by the author"
+    if info.builtin:
+        return (f"The search found nothing better than {info.builtin}; that is what is saved. "
+                f"Error {info.error:.3g}{measured}.")
     if info.baseline_error is None:
-        return (f"Error {info.error:.3g}{at}, measured{seeds} by the author; not compared with "
-                "built-in samplers.")
+        return f"Error {info.error:.3g}{measured}; not compared with built-in samplers."
     named = f" ({info.baseline})" if info.baseline else ""
-    return (f"Error {info.error:.3g} against {info.baseline_error:.3g} for the best built-in"
-            f"{named}{at}, measured{seeds} by the author{_verdict(info)}.")
+    said = (f"Error {info.error:.3g} against {info.baseline_error:.3g} for the best built-in"
+            f"{named}{measured}{_verdict(info)}.", _typical(info), _tail(info))
+    return " ".join(filter(None, said))
 
 
 def guidance_range(info: PresetInfo) -> str:
@@ -60,6 +65,26 @@ def guidance_remark(info: PresetInfo, cfg: float | None) -> str:
 
 def _verdict(info: PresetInfo) -> str:
     gain = (info.baseline_error or 0.0) - (info.error or 0.0)
-    if abs(gain) < (info.error_interval or 0.0) + (info.baseline_interval or 0.0):
+    apart = (info.error_interval or 0.0) + (info.baseline_interval or 0.0)
+    if abs(gain) < (apart if info.difference_interval is None else info.difference_interval):
         return "; the two are too close to call"
     return "; the built-in is better" if gain < 0 else ""
+
+
+def _typical(info: PresetInfo) -> str:
+    """Where medians say another thing than means."""
+    ours, other = info.error_median, info.baseline_median
+    if ours is None or other is None or info.error is None or info.baseline_error is None:
+        return ""
+    if (ours < other) == (info.error < info.baseline_error):
+        return ""
+    nearer = "nearer" if ours < other else "further away"
+    return f"A typical picture is {nearer} (median {ours:.3g} against {other:.3g})."
+
+
+def _tail(info: PresetInfo) -> str:
+    """Where it differs how many pictures are other ones."""
+    ours, other = info.error_elsewhere, info.baseline_elsewhere
+    if ours is None or other is None or abs(ours - other) < OTHER_TAIL:
+        return ""
+    return f"{ours:.0%} of its pictures become other pictures, {other:.0%} of the built-in's."

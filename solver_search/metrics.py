@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .canvas import PLAIN, Canvas
 
+ELSEWHERE = 0.5  # relative error from which on a picture is another one than its reference
+
 
 def relative_errors(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
     """(B,) distance of each x to its reference over the references' root mean square norm.
@@ -26,6 +28,19 @@ def unit(reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
     """What relative errors are counted in: the root mean square length of these references."""
     lengths = canvas.balanced(reference, reference).double().flatten(1).norm(dim=1)
     return lengths.square().mean().sqrt()
+
+
+def share_elsewhere(errors: Tensor) -> float:
+    """Share of pictures that are another picture than their reference."""
+    return float((errors > ELSEWHERE).double().mean())
+
+
+def paired(errors: Tensor, others: Tensor) -> tuple[float, float]:
+    """Mean of errors - others on the same starts, and its standard error; infinite for one."""
+    difference = errors.double() - others.double()
+    if len(difference) < 2:
+        return float(difference.mean()), float("inf")
+    return float(difference.mean()), float(difference.std() / len(difference) ** 0.5)
 
 
 def mean_and_interval(errors: Tensor) -> tuple[float, float]:

@@ -66,6 +66,7 @@ class Problem:
         guidance: (B, C, ...) what guidance added in the newest call of `denoise` (see sample), or
             None where nobody says.
         canvas: which media lie in a state; each of about the same norm (Canvas.balance).
+        balance: (1, C, ...) factors by which states are those of the model; None: they are.
     """
 
     denoise: RowDenoise
@@ -81,6 +82,7 @@ class Problem:
     feature: Feature | None = None
     guidance: Callable[[], Tensor | None] = lambda: None
     canvas: Canvas = PLAIN
+    balance: Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -135,6 +137,7 @@ class Run:
     model_calls: int = 0
     reference: Tensor | None = None
     added: Tensor | None = None
+    teacher_calls: int = 0
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -191,6 +194,7 @@ class Run:
             SearchError: when these would not fit into main memory.
         """
         self.tell(f"teacher, {teacher.nfe} calls")
+        self.teacher_calls = teacher.nfe
         count = len(self.problem.starts)
         kept, rest = torch.arange(count).tensor_split([keep or count])
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))

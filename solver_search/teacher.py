@@ -12,6 +12,8 @@ from .sample import Denoise, Guidance, sample
 from .solver import Solver
 from .tableaus import TABLEAUS
 
+TEACHER = "deis"  # the tableau of accurate teachers
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -95,7 +97,7 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor,
 
 def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:
     """Third-order multistep solver on a dense grid: the converged reference of searches."""
-    return TABLEAUS["deis"](fine_sigmas(calls, sigma_max, flow=flow), flow=flow)
+    return TABLEAUS[TEACHER](fine_sigmas(calls, sigma_max, flow=flow), flow=flow)
 
 
 def fine_sigmas(calls: int, sigma_max: float, *, flow: bool) -> Tensor:

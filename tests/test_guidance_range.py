@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from .matrix.families import FAMILIES
 from .pack import load, preset_of
 from .world import FLOW, World, latent, prompt
 
@@ -19,10 +18,12 @@ def guidance(comfy: ModuleType) -> ModuleType:
 
 
 def test_scales_lie_around_what_cfg_adds(guidance: ModuleType) -> None:
-    assert guidance.scales(3.0) == [2.0, 2.5, 3.5, 4.0]
-    assert guidance.scales(7.0) == [4.0, 5.5, 8.5, 10.0]
-    assert min(guidance.scales(1.0)) > 1  # below it there is no guidance to change
-    assert all(len(guidance.scales(cfg)) >= 3 for cfg in (0.0, 1.0, 1.2, 2.5, 20.0))
+    known = guidance.RANGES
+    assert known["standard"].scales(3.0) == [2.0, 2.5, 3.5, 4.0]
+    assert known["quick"].scales(7.0) == [4.0, 10.0]
+    for extent in known.values():
+        assert min(extent.scales(1.0)) > 1  # below it there is no guidance to change
+        assert all(len(extent.scales(cfg)) >= 2 for cfg in (0.0, 1.0, 1.2, 2.5, 20.0))
 
 
 @pytest.mark.parametrize(("won", "low", "high"), [
@@ -49,13 +50,11 @@ def in_session(model: Any, cfg: float, work: Any) -> Any:  # noqa: ANN401
     return session.within(guider, latent(FLOW, 4)["samples"], work, seed=0)
 
 
-def test_what_is_measured_is_what_the_scale_gives(world: World, models: dict,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_measured_is_what_the_scale_gives(world: World, models: dict) -> None:
     """The numbers at a scale are those of a session at that scale from the start."""
     guidance, evidence, ordinary = (load(f"nodes.{name}") for name in (
         "guidance", "evidence", "comfy_bridge.ordinary"))
-    monkeypatch.setattr(guidance, "CALLS", 20)
-    monkeypatch.setattr(guidance, "AROUND", (0.5, 1.5))
+    extent = guidance.Range((0.5, 1.5), (), 3, evidence.Rounds(((4, 4), (8, 1))), 8, 20)
     preset = preset_of(table(), guidance=3.0)
     noise = torch.randn(8, 16, 8, 8, generator=torch.Generator().manual_seed(3))
     items = torch.arange(8)
@@ -63,17 +62,17 @@ def test_what_is_measured_is_what_the_scale_gives(world: World, models: dict,
     def around(session: Any) -> Any:  # noqa: ANN401
         trial = evidence.make_trial(session, session.starts(noise), items, 4)
         ranking = ordinary.settings(session.sampling, 4, ("euler", "dpmpp_2m"))
-        found = guidance.measure_around(session, preset, trial, ranking)
+        found = guidance.measure_around(session, preset, trial, ranking, extent)
         assert session.guidance == 3.0  # put back
         return found
 
     def alone(session: Any) -> Any:  # noqa: ANN401
-        trial = evidence.make_trial(session, session.starts(noise), items, 4, calls=guidance.CALLS)
+        trial = evidence.make_trial(session, session.starts(noise), items, 4, calls=20)
         settings = ordinary.settings(session.sampling, 4, ("euler", "dpmpp_2m"))
         names = [s.label for s in settings]
         few = [s for s in settings if names.index(s.label) in (0, 1, 2) or
                s.sampler == "dpmpp_2m"][:6]
-        return trial.solver(preset.solver, "").mean, trial.best_of(few, 4, guidance.STAGES).mean
+        return trial.solver(preset.solver, "").mean, trial.best_of(few, 4, extent.rounds).mean
 
     found = in_session(models[FLOW], 3.0, around)
     assert [at.cfg for at in found] == [2.0, 4.0]
@@ -81,43 +80,3 @@ def test_what_is_measured_is_what_the_scale_gives(world: World, models: dict,
         error, builtin = in_session(models[FLOW], at.cfg, alone)
         assert (at.error, at.builtin) == pytest.approx((error, builtin), rel=1e-5)  # float32
     assert found[1].error > found[0].error  # more guidance, harder steps
-
-
-@pytest.mark.parametrize("kind", ["CFGGuider", "BasicGuider", "DualCFGGuider", "CFG 1"])
-def test_the_calls_of_the_evidence_are_counted(world: World, models: dict, kind: str,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a search says it will spend on evidence is what it spends, at every CFG scale."""
-    from .matrix.ways import GUIDERS
-
-    sessions, config = load("nodes.comfy_bridge.session"), load("solver_search.config")
-    effort = config.replace(config.EFFORTS["quick"], evidence=8)
-    monkeypatch.setitem(config.EFFORTS, "quick", effort)
-    for module in ("nodes.evidence", "nodes.proof"):
-        monkeypatch.setattr(load(module), "POPULAR_SAMPLERS", ("euler", "dpmpp_2m"))
-    subject = FAMILIES["SD3"].build()
-    guider = (sessions.make_guider(subject.model, subject.positive, subject.negative, 1.0)
-              if kind == "CFG 1" else GUIDERS[kind](subject, subject.model))
-    setup = load("nodes.search_setup").Setup(torch.zeros(4, *subject.latent.shape[1:]),
-                                             config.SearchConfig(4, effort="quick"))
-    preset, spent = preset_of(table(), guidance=3.0), [0]
-    original = sessions.Session.denoise
-
-    def counted(self: Any, x: Any, sigma: Any, items: Any) -> Any:  # noqa: ANN401
-        spent[0] += len(x)
-        return original(self, x, sigma, items)
-
-    monkeypatch.setattr(sessions.Session, "denoise", counted)
-    proof = load("nodes.proof")
-
-    def work(session: Any) -> tuple[int, Any]:  # noqa: ANN401
-        told = proof.proof_calls(session, 4, effort.evidence, 1.0, thorough=False)
-        trial = setup.trial(session)
-        info, ranking = proof.prove(trial, preset, thorough=False)
-        if session.guidance is not None:
-            info = proof.ranged(session, load("presets.preset").Preset(preset.solver, info),
-                                trial, ranking)
-        return told, info
-
-    told, info = sessions.within(guider, setup.latent, work, seed=0)
-    assert spent[0] == told
-    assert bool(info.guidance_measured) is (kind in ("CFGGuider", "CFG 1"))

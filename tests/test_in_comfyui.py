@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,9 +51,8 @@ def small_evidence(world: World) -> Iterator[None]:
     """Searches are measured against two samplers, and at one more CFG scale."""
     guidance = world.module("nodes.guidance")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"AROUND": (1.5,), "ABOVE_ONE": (2.0,), "CALLS": 20,
-                            "SCHEDULES": 1}.items():
-            patch.setattr(guidance, name, value)
+        patch.setitem(guidance.RANGES, "quick", replace(
+            guidance.RANGES["quick"], around=(1.5,), above_one=(2.0,), calls=20))
         for module in ("nodes.evidence", "nodes.proof"):
             patch.setattr(world.module(module), "POPULAR_SAMPLERS", ("euler", "dpmpp_2m"))
         yield

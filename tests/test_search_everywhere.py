@@ -29,10 +29,11 @@ def small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (world.module("nodes.evidence"), load("nodes.evidence"),
                    world.module("nodes.proof"), load("nodes.proof")):
         monkeypatch.setattr(module, "POPULAR_SAMPLERS", ("euler",))
-        monkeypatch.setattr(module, "REFERENCE_CALLS", 20)
-    for module in (world.module("nodes.guidance"), load("nodes.guidance")):
-        monkeypatch.setattr(module, "CALLS", 20)
-        monkeypatch.setattr(module, "AROUND", (1.5,))
+    for proof in (world.module("nodes.proof"), load("nodes.proof")):
+        monkeypatch.setitem(proof.EXTENTS, "quick", replace(proof.EXTENTS["quick"], reference=16))
+    for guidance in (world.module("nodes.guidance"), load("nodes.guidance")):
+        monkeypatch.setitem(guidance.RANGES, "quick", replace(
+            guidance.RANGES["quick"], around=(1.5,), calls=20))
 
 
 def run_job(subject: Subject, **more: Any) -> Any:  # noqa: ANN401
