@@ -272,7 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu",
                         choices=BATCHES)
-    parser.add_argument("--seconds", nargs=2, type=float, default=[75.0, 150.0],
+    parser.add_argument("--seconds", nargs=2, type=float, default=[65.0, 140.0],
                         help="for the autoencoder and for the UNet")
     parser.add_argument("--copies", type=int, default=32, help="placements of each icon")
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
