@@ -18,10 +18,12 @@ from torch import Tensor
 
 from ..parameters import Space, from_solver
 from ..search import Run
+from ..settled import checked_teacher
 from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
-from ..teacher import Trajectory, accurate_teacher
+from ..teacher import Trajectory
 from .coordinates import linearisation_calls
+from .known import Known, best_known
 from .refine import Refinement, robust
 from .rows import ALL_ALIKE, Apart, fit_rows
 
@@ -29,7 +31,7 @@ ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of 
 FEW = 8
 APART_GAIN = 0.93  # what rows of their own must leave of the error (fit.md)
 COMPARED_BYTES = 2**31  # most main memory that whole trajectories take
-HANDCRAFTED = ("euler", "ab2", "ipndm", "deis", "dpmpp_2m", "res_multistep", "gradient_estimation")
+PLAIN = ("euler", "dpmpp_2m")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class FitSettings:
     """How much work a fit does.
 
     Args:
-        teacher_calls: model calls of the teacher per start.
+        teacher_calls: model calls of the teacher per start, at least; see checked_teacher.
+        known: share of the budget in which the best known solver is found.
         screened: starts on which every schedule is tried.
         compared: starts on which the better schedules are compared.
         starts: how many fitted solvers run a heat of the refinement.
@@ -51,6 +54,7 @@ class FitSettings:
     """
 
     teacher_calls: int = 48
+    known: float = 0.1
     screened: int = 6
     compared: int = 24
     starts: int = 2
@@ -85,20 +89,16 @@ class Candidate:
 
 def fit(run: Run, settings: FitSettings) -> None:
     """Search without gradients; offers every stage to `run`."""
-    problem = run.problem
     few, more = run.screening(settings.screened, 1 / 5), run.fitted[: _compared(run, settings)]
-    teacher = run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max,
-                                         flow=problem.flow), keep=len(more))
-    first, sigmas = next(iter(problem.schedules.items()))
-    run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=problem.flow), f"dpmpp_2m/{first}")
-    screened = _candidates(run, teacher, list(problem.schedules), few, (False,))
-    names = [c.schedule for c in screened[: 1 + 2 * settings.starts]]
-    run.offer(*_best_handcrafted(run, names[:2], few))
+    teacher = run.trace(_teacher(run, settings), keep=len(more))
+    known = best_known(run, teacher, run.fitted, settings.known)
+    run.offer(known[0].solver, known[0].label)
+    names = _schedules(run, teacher, known, few, 1 + 2 * settings.starts)
     kinds = (False, True) if settings.free else (False,)
     more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
     candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts + 1]
     apart = Apart(guidance=settings.guidance and run.guided,
-                  means=settings.means and problem.starts[0, 0].numel() > 1)
+                  means=settings.means and run.problem.starts[0, 0].numel() > 1)
     if apart != ALL_ALIKE:
         candidates = [_with_apart(run, teacher, c, more, apart) for c in candidates]
     candidates = sorted(candidates, key=lambda c: c.loss)[: settings.starts]
@@ -107,13 +107,20 @@ def fit(run: Run, settings: FitSettings) -> None:
     _refine(run, candidates, settings)
 
 
-def _best_handcrafted(run: Run, schedules: list[str], few: Tensor) -> tuple[Solver, str]:
-    """The best known table on these schedules: what a search must at least reach."""
-    flow = run.problem.flow
-    known = {f"{name}/{schedule}": TABLEAUS[name](run.problem.schedules[schedule], flow=flow)
-             for schedule in schedules for name in HANDCRAFTED}
-    label = min(known, key=lambda key: float(run.errors(known[key], few).mean()))
-    return known[label], label
+def _teacher(run: Run, settings: FitSettings) -> Solver:
+    """Long enough to judge what plain solvers do on the first schedule."""
+    sigmas, flow = next(iter(run.problem.schedules.values())), run.problem.flow
+    plain = [TABLEAUS[name](sigmas, flow=flow) for name in PLAIN]
+    return checked_teacher(run, settings.teacher_calls, plain)
+
+
+def _schedules(run: Run, teacher: Trajectory, known: list[Known], few: Tensor,
+               count: int) -> list[str]:
+    """Names of the better schedules: by rows fitted on a few starts, and that of the best known
+    solver."""
+    screened = [c.schedule for c in _candidates(run, teacher, list(run.problem.schedules), few,
+                                                (False,))]
+    return list(dict.fromkeys([screened[0], known[0].schedule, *screened]))[:count]
 
 
 def _part(run: Run, calls: int, most: int) -> int:

@@ -50,6 +50,11 @@ class Known:
     errors: Tensor
 
     @property
+    def schedule(self) -> str:
+        """Name of its schedule."""
+        return self.label.partition("/")[2]
+
+    @property
     def mean(self) -> float:
         """Mean relative error; infinite where a start diverged."""
         return float(self.errors.nan_to_num(nan=float("inf")).mean())
