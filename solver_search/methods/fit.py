@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ..parameters import Space, from_solver
@@ -23,12 +24,13 @@ from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 from .coordinates import linearisation_calls
-from .known import Known, best_known
+from .known import Known, best_known, local_error
 from .refine import Refinement, robust
-from .rows import ALL_ALIKE, Apart, fit_rows
+from .rows import ALL_ALIKE, RIDGE, Apart, TeacherFit, fit_rows
 
 ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes
 FEW = 8
+COMPARING = 1 / 7  # share of the budget in which the better schedules are compared
 APART_GAIN = 0.93  # what rows of their own must leave of the error (fit.md)
 COMPARED_BYTES = 2**31  # most main memory that whole trajectories take
 PLAIN = ("euler", "dpmpp_2m")
@@ -93,8 +95,10 @@ def fit(run: Run, settings: FitSettings) -> None:
     teacher = run.trace(_teacher(run, settings), keep=len(more))
     known = best_known(run, teacher, run.fitted, settings.known)
     run.offer(known[0].solver, known[0].label)
-    names = _schedules(run, teacher, known, few, 1 + 2 * settings.starts)
     kinds = (False, True) if settings.free else (False,)
+    affordable = COMPARING * run.budget.model_calls / (len(kinds) * len(more) * run.problem.steps)
+    count = max(2, int(min(1 + 2 * settings.starts, affordable)))
+    names = _schedules(run, teacher, known, few, count)
     more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
     candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts + 1]
     apart = Apart(guidance=settings.guidance and run.guided,
@@ -116,11 +120,22 @@ def _teacher(run: Run, settings: FitSettings) -> Solver:
 
 def _schedules(run: Run, teacher: Trajectory, known: list[Known], few: Tensor,
                count: int) -> list[str]:
-    """Names of the better schedules: by rows fitted on a few starts, and that of the best known
-    solver."""
-    screened = [c.schedule for c in _candidates(run, teacher, list(run.problem.schedules), few,
-                                                (False,))]
+    """Names of the better schedules: the better half by rows fitted on the teacher's own states,
+    then by rows fitted on the student's, on a few starts; and that of the best known solver."""
+    ranked = sorted(run.problem.schedules, key=lambda name: _ease(run, teacher, name))
+    screened = [c.schedule for c in _candidates(run, teacher, ranked[: (len(ranked) + 1) // 2],
+                                                few, (False,))]
     return list(dict.fromkeys([screened[0], known[0].schedule, *screened]))[:count]
+
+
+def _ease(run: Run, teacher: Trajectory, schedule: str) -> float:
+    """How far the best rows on a schedule miss the teacher's states; costs no model call."""
+    items = torch.arange(teacher.states.shape[1])
+    sigmas = run.problem.schedules[schedule]
+    fit = TeacherFit(run, teacher, items, free=False, apart=ALL_ALIKE, ridge=RIDGE[False])
+    way = fit.walk(sigmas)
+    states = torch.stack([teacher.at(float(sigma), items) for sigma in sigmas])
+    return local_error(fit.solver(sigmas, way), states, torch.stack(way.outputs))
 
 
 def _part(run: Run, calls: int, most: int) -> int:
@@ -173,7 +188,6 @@ def _with_apart(run: Run, teacher: Trajectory, candidate: Candidate, items: Tens
         return candidate
     return replace(candidate, kind=f"{candidate.kind}, {apart.label}", solver=solver,
                    errors=errors)
-
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:

@@ -149,6 +149,15 @@ class RowFit:
         return Way(x, way.outputs, way.added, (*way.rows, tuple(rows)))
 
 
+class TeacherFit(RowFit):
+    """Rows fitted on the teacher's own states: no model call."""
+
+    def _called(self, way: Way, sigma: Tensor) -> Way:
+        there, denoised = (state(float(sigma), self.items)
+                           for state in (self.teacher.at, self.teacher.denoised))
+        return replace(way, x=there, outputs=(*way.outputs, denoised))
+
+
 @dataclass(frozen=True)
 class Row:
     """Weights of the outputs, of what guidance added, and the state's extra factor."""
