@@ -11,6 +11,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..presets.preset import Preset
+from ..solver_search.teacher import TEACHER
 from .comfy_bridge.latents import decode, empty_latent, first_medium
 from .comfy_bridge.node_only import node_settings
 from .comfy_bridge.ordinary import POPULAR_SAMPLERS
@@ -58,7 +59,7 @@ class CompareSolvers(io.ComfyNode):
         results = within(guider, size, plan.run, seed=seed)
         sheet = to_tensor(contact_sheet(_sheet_rows(results, vae), _columns(seeds)))
         table, rows = _table(results), [_as_row(m) for m in results.measured]
-        data = {"reference": f"deis, {REFERENCE_CALLS} calls", "seeds": seeds, "cfg": cfg,
+        data = {"reference": f"{TEACHER}, {REFERENCE_CALLS} calls", "seeds": seeds, "cfg": cfg,
                 "tried": results.tried, "tried_node_only": results.tried_node_only, "rows": rows}
         shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(), "text": (table,),
                  "table": (json.dumps(data),)}

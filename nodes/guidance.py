@@ -45,7 +45,7 @@ class Range:
 
 AROUND, ABOVE_ONE = (0.5, 0.75, 1.25, 1.5), (1.5, 2.0, 3.0)
 RANGES = {
-    "quick": Range((0.5, 1.5), (1.5, 3.0), 1, Rounds(((1, 3), (4, 1))), 4, 36),
+    "quick": Range((0.5, 1.5), (1.5, 3.0), 1, Rounds(((1, 3), (4, 1))), 4),
     "standard": Range(AROUND, ABOVE_ONE, 2, Rounds(((2, 4), (8, 1))), 8),
     "thorough": Range(AROUND, ABOVE_ONE, 3, Rounds(((4, 4), (16, 1))), 16, 60),
 }

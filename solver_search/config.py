@@ -13,6 +13,7 @@ from .methods.fit import FitSettings, fit
 from .methods.gits import GitsSettings, gits
 from .methods.s4s import S4SSettings, s4s
 from .search import Budget, Run
+from .teacher import TEACHER
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class MethodInfo:
     search: Callable[[Run, Any], None]
     settings: Callable[[SearchConfig], Any]
     pace: float = 1.0
-    teacher: str = "deis, {} calls"
+    teacher: str = f"{TEACHER}, {{}} calls"
     designer: bool = False
 
     def run(self, run: Run, config: SearchConfig) -> None:
@@ -183,9 +184,17 @@ METHODS = {
                                 "comparison.", True, dss, _dss_published, pace=2,
                                 teacher="euler, 100 calls"),
     "s4s": MethodInfo("S4S: keeps a ready-made schedule and learns only how steps are mixed. "
+<<<<<<< HEAD
                       "Needs a full-precision model.", True, s4s, _s4s, pace=2),
     "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
                           "full-precision model.", True, s4s, _s4s_alt, pace=2),
+=======
+                      "Needs a full-precision model.", True, s4s, _s4s, pace=2,
+                      teacher=f"{TEACHER}, 20 calls"),
+    "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
+                          "full-precision model.", True, s4s, _s4s_alt, pace=2,
+                          teacher=f"{TEACHER}, 20 calls"),
+>>>>>>> work-proof
     "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
                        "Needs a full-precision model.", True, dlms, _dlms, pace=5 / 3,
                        teacher="dpmpp_2m, one step between"),
@@ -195,5 +204,5 @@ METHODS = {
                                 pace=5 / 3, teacher="dpmpp_2m, one step between", designer=True),
     "gits": MethodInfo("GITS: only looks for good step positions, for the samplers you know. "
                        "The quickest; often no better than the best ready-made schedule.", False,
-                       gits, _gits, teacher="deis, 60 calls"),
+                       gits, _gits, teacher=f"{TEACHER}, 60 calls"),
 }

@@ -12,7 +12,7 @@ from .sample import Denoise, Guidance, sample
 from .solver import Solver
 from .tableaus import TABLEAUS
 
-TEACHER = "deis"  # the tableau of accurate teachers
+TEACHER = "ab2"  # the tableau of accurate teachers; why: docs/decisions/evidence.md
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor,
 
 
 def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:
-    """Third-order multistep solver on a dense grid: the converged reference of searches."""
+    """Multistep solver on a dense grid: the converged reference of searches."""
     return TABLEAUS[TEACHER](fine_sigmas(calls, sigma_max, flow=flow), flow=flow)
 
 

@@ -41,7 +41,7 @@ class DssSettings(DescentSettings):
     Args:
         learning_rate: of Lion, constant unless `decay`.
         teacher_calls: model calls of the Euler/DDIM teacher.
-        accurate_teacher: third-order teacher on a dense grid instead of Euler.
+        accurate_teacher: second-order teacher on a dense grid instead of Euler.
         interpolate: teacher states interpolated at the student's sigmas, not rounded.
         floor: smallest gap in progress.
         decay: learning rate falls to 0 by a cosine.

@@ -91,8 +91,9 @@ class Candidate:
 
 def fit(run: Run, settings: FitSettings) -> None:
     """Search without gradients; offers every stage to `run`."""
-    few, more = run.screening(settings.screened, 1 / 5), run.fitted[: _compared(run, settings)]
-    teacher = run.trace(_teacher(run, settings), keep=len(more))
+    few, accurate = run.screening(settings.screened, 1 / 5), _teacher(run, settings)
+    more = run.fitted[: _compared(run, settings.compared, accurate)]
+    teacher = run.trace(accurate, keep=len(more))
     known = best_known(run, teacher, run.fitted, settings.known)
     run.offer(known[0].solver, known[0].label)
     kinds = (False, True) if settings.free else (False,)
@@ -151,10 +152,10 @@ def _room(run: Run, fits: int) -> int:
     return max(1, int(min(calls / (fits * run.problem.steps), len(run.fitted))))
 
 
-def _compared(run: Run, settings: FitSettings) -> int:
+def _compared(run: Run, most: int, teacher: Solver) -> int:
     """Starts to compare schedules on: fewer where latents are large, as those of videos."""
-    each = run.problem.starts[0].nbytes * (2 * settings.teacher_calls + 1)
-    return max(2, min(settings.compared, COMPARED_BYTES // each))
+    each = run.problem.starts[0].nbytes * (2 * teacher.nfe + 1)
+    return max(2, min(most, COMPARED_BYTES // each))
 
 
 def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tensor,

@@ -53,7 +53,7 @@ class S4SSettings(DescentSettings):
         radius: of the ball in which a start may move, as a share of its own length; 0 is off.
         start_rate: of the projected gradient steps on the starts, as a share of the radius.
         teacher_calls: of the teacher (paper: about 20 calls of UniPC; here the same number of
-            calls of a third-order multistep solver on a dense grid).
+            calls of a second-order multistep solver on a dense grid).
         learn_model_sigmas: with the schedule, also learn the sigma told to the model.
 
     Raises:
