@@ -184,17 +184,9 @@ METHODS = {
                                 "comparison.", True, dss, _dss_published, pace=2,
                                 teacher="euler, 100 calls"),
     "s4s": MethodInfo("S4S: keeps a ready-made schedule and learns only how steps are mixed. "
-<<<<<<< HEAD
                       "Needs a full-precision model.", True, s4s, _s4s, pace=2),
     "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
                           "full-precision model.", True, s4s, _s4s_alt, pace=2),
-=======
-                      "Needs a full-precision model.", True, s4s, _s4s, pace=2,
-                      teacher=f"{TEACHER}, 20 calls"),
-    "s4s_alt": MethodInfo("S4S-Alt: learns the mixing and the step positions in turns. Needs a "
-                          "full-precision model.", True, s4s, _s4s_alt, pace=2,
-                          teacher=f"{TEACHER}, 20 calls"),
->>>>>>> work-proof
     "dlms": MethodInfo("DLMS: learns each step by itself from its neighbours; light on memory. "
                        "Needs a full-precision model.", True, dlms, _dlms, pace=5 / 3,
                        teacher="dpmpp_2m, one step between"),
