@@ -28,14 +28,17 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "constant rate": {"decay": False},
             "last iterate, no average": {"average": 0.0},
             "no time scaling": {"learn_model_sigmas": False}},
-    "s4s": {"whole": {}, "starts do not move": {"radius": 0.0}},
+    "s4s": {"whole": {}, "starts do not move": {"radius": 0.0},
+            "begins as in its paper": {"known": 0.0}},
     "s4s_alt": {"whole": {}, "starts do not move": {"radius": 0.0},
-                "no time scaling": {"learn_model_sigmas": False}},
+                "no time scaling": {"learn_model_sigmas": False},
+                "begins as in its paper": {"known": 0.0}},
     "dlms": {"whole": {},
              "schedule as it was": {"learn_steps": False},
              "no time scaling": {"learn_scales": False},
              "rows as they were": {"learn_rows": False},
-             "begins with Euler's rows": {"plms": False}},
+             "begins as in its paper": {"known": 0.0},
+             "begins with even steps and Euler's rows": {"known": 0.0, "plms": False}},
 }
 HEAD = f"""# Parts of the published methods
 

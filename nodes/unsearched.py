@@ -11,7 +11,10 @@ from .version import VERSION
 METHOD = "unsearched"
 BEND = 0.7  # of solver_search.schedules.BENDS
 STEPS = (8, *range(4, 8), *range(9, 25))  # the members of the family, the preset itself first
-WORTH = ""
+WORTH = ("This table suits such models in general and was made without a search. On a small eps "
+         "model its error was 0.98 to 1.19 times that of the best built-in sampler and scheduler "
+         "at 5 and 6 steps, and 1.28 (CFG 3) and 1.86 times (CFG 1) at 10 steps, on 64 seeds. A "
+         "search gives more: use Search Solver.")
 NOTES = ("flow_ab2: Adams-Bashforth of order 2 in the coordinates of a flow model (after A-FloPS, "
          "arXiv 2509.00036), on steps even there but for a bend of 0.7. Made for the noise levels "
          "of the model, without a model call.")
