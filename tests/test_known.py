@@ -74,7 +74,8 @@ def test_finalists_were_tried_on_the_same_starts() -> None:
 
 def test_a_start_that_ends_elsewhere_counts_and_a_diverged_one_excludes() -> None:
     solver = TABLEAUS["euler"](torch.tensor([1.0, 0.0]), flow=True)
-    steady, lost, broken = (Known("", solver, torch.tensor(errors)) for errors in (
+    none = torch.zeros(0)
+    steady, lost, broken = (Known("", solver, torch.tensor(errors), none) for errors in (
         [0.2, 0.2, 0.2], [0.1, 0.1, 0.9], [0.1, 0.1, float("nan")]))
     assert steady.mean < lost.mean < broken.mean == float("inf")
 

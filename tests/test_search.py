@@ -63,8 +63,8 @@ def test_a_budget_of_calls_is_never_passed(name: str) -> None:
     run = finished(name, budget=Budget(model_calls=whole - 1))
     assert run.model_calls < whole
     assert run.best_error == min(error for _, error in run.curve)
-    # Descents plan with what there is, the others are stopped.
-    paced = name not in ("fit", "gits")
+    # All but one plan with what there is.
+    paced = name != "gits"
     assert run.ended_by == ("finished" if paced else f"budget of {whole - 1} model calls is spent")
     assert finished(name, budget=Budget(model_calls=whole + 100)).model_calls <= whole
 
@@ -129,10 +129,11 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", METHODS_SHORT)
 def test_a_budget_of_seconds_ends_a_search_with_its_best(name: str, ticking: None) -> None:
-    run = finished(name, budget=Budget(seconds=60), started=0.0)
-    assert run.ended_by == "budget of 60 seconds is spent"
+    most = 120 if name == "fit" else 60  # fit looks twice at its teacher first
+    run = finished(name, budget=Budget(seconds=most), started=0.0)
+    assert run.ended_by == f"budget of {most} seconds is spent"
     assert run.best is not None
-    assert 60 < run.seconds <= 63  # the clock is read twice or thrice around the refused call
+    assert most < run.seconds <= most + 3  # the clock is read twice or thrice around the refused call
     assert run.seconds == run.seconds  # and stands still after the end
 
 

@@ -94,6 +94,8 @@ def fit(run: Run, settings: FitSettings) -> None:
     few, accurate = run.screening(settings.screened, 1 / 5), _teacher(run, settings)
     more = run.fitted[: _compared(run, settings.compared, accurate)]
     teacher = run.trace(accurate, keep=len(more))
+    first, sigmas = next(iter(run.problem.schedules.items()))
+    run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), f"dpmpp_2m/{first}")
     known = best_known(run, teacher, run.fitted, settings.known)
     run.offer(known[0].solver, known[0].label)
     kinds = (False, True) if settings.free else (False,)

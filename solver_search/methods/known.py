@@ -14,14 +14,13 @@ the same. What counts is the mean relative error: it sees the starts that end el
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..forms import denoised_steps
-from ..metrics import unit
 from ..search import Problem, Run
 from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
@@ -43,11 +42,13 @@ class Known:
         label: as people write it, dpmpp_2m/karras.
         solver: what it is.
         errors: (S,) relative errors on the starts it was tried on, in their order.
+        ends: (S, C, ...) where it landed there.
     """
 
     label: str
     solver: Solver
     errors: Tensor
+    ends: Tensor
 
     @property
     def schedule(self) -> str:
@@ -100,7 +101,7 @@ def ranked(problem: Problem, teacher: Trajectory) -> list[Known]:
                 solver = TABLEAUS[name](sigmas, flow=problem.flow)
             except SolverError:
                 continue
-            known = Known(f"{name}/{schedule}", solver, torch.zeros(0).double())
+            known = Known(f"{name}/{schedule}", solver, torch.zeros(0), torch.zeros(0))
             found.append((local_error(solver, states, outputs), known))
     return [known for _, known in sorted(found, key=lambda pair: pair[0])]
 
@@ -133,7 +134,6 @@ def _rounds(most: int) -> list[int]:
 
 def _tried(run: Run, known: Known, items: Tensor, done: int) -> Known:
     """The same with its errors on all of `items`; the first `done` are known."""
-    parts = items[:done], items[done:]
-    first, rest, whole = (unit(run.reference_of(i), run.problem.canvas) for i in (*parts, items))
-    distances = torch.cat([first * known.errors, rest * run.errors(known.solver, parts[1])])
-    return Known(known.label, known.solver, distances / whole)
+    fresh = run.ends(known.solver, items[done:])
+    ends = torch.cat([known.ends, fresh]) if done else fresh
+    return replace(known, errors=run.errors_of(ends, items), ends=ends)
