@@ -1,4 +1,4 @@
-"""The preset file, version 1: a solver's float64 tables and flat text metadata.
+"""The preset file, versions 1 and 2: a solver's float64 tables and flat text metadata.
 
 `.safetensors` runs no code on loading, keeps every bit, and ComfyUI opens a `workflow` found in
 its metadata when the file is dropped onto the canvas. FORMAT.md specifies the bytes.
@@ -19,7 +19,7 @@ from .info import PresetInfo, kinds
 from .preset import TENSORS, Preset, tensors
 
 FORMAT = "solver-search-preset"
-VERSION = 1
+VERSION = 2  # the newest; files without guidance weights are of version 1
 FLOW = {"true": True, "false": False}
 
 
@@ -33,7 +33,7 @@ def dump(preset: Preset, workflow: str | None = None) -> bytes:
     Raises:
         PresetError: a workflow that is no JSON object or too large for the header.
     """
-    metadata = {"format": FORMAT, "version": str(VERSION), "id": preset.id,
+    metadata = {"format": FORMAT, "version": str(_version(preset)), "id": preset.id,
                 "flow": str(preset.solver.flow).lower(), **_write_info(preset.info)}
     if workflow is not None:
         load_object(workflow, "workflow")
@@ -50,6 +50,9 @@ def parse(data: bytes) -> Preset:
     metadata, arrays = unpack(data, TENSORS)
     _check_version(metadata)
     preset = Preset(_solver(metadata, arrays), _read_info(metadata))
+    if int(metadata["version"]) < _version(preset):
+        raise PresetError("guidance weights belong to version 2, found version 1. The file was "
+                          "altered after it was made.")
     if metadata.get("id") != preset.id:
         raise PresetError(f"id must be {preset.id} for these numbers, found "
                           f"{metadata.get('id', '')[:40]!r}: the file was altered after it was "
@@ -57,6 +60,10 @@ def parse(data: bytes) -> Preset:
     if "workflow" in metadata:
         load_object(metadata["workflow"], "workflow")
     return preset
+
+
+def _version(preset: Preset) -> int:
+    return 2 if preset.solver.guided else 1
 
 
 def _check_version(metadata: dict[str, str]) -> None:
@@ -67,8 +74,8 @@ def _check_version(metadata: dict[str, str]) -> None:
     if re.fullmatch("[1-9][0-9]{0,5}", version) and int(version) > VERSION:
         raise PresetError(f"This preset has version {version}, newer than the version {VERSION} "
                           "known here. Update Solver Search.")
-    if version != str(VERSION):
-        raise PresetError(f"version must be {VERSION}, found {version[:40]!r}.")
+    if version not in map(str, range(1, VERSION + 1)):
+        raise PresetError(f"version must be 1 to {VERSION}, found {version[:40]!r}.")
 
 
 def _solver(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Solver:

@@ -19,6 +19,7 @@ from solver_search.search import Event, Problem, Run, search
 from solver_search.solver import BASES, Solver, SolverError
 from solver_search.tableaus import TABLEAUS
 
+from .pack import load, preset_of
 from .problems import Mixture
 from .searches import SHORT_FIT, TOP, problem, with_places
 
@@ -39,7 +40,7 @@ class Guided:
         self.added: Tensor | None = None
 
     def denoise(self, x: Tensor, sigma: Tensor, items: Tensor | None = None) -> Tensor:
-        self.added = 0.2 * (self.scale - 1) * self.apart.denoise(x.sin(), sigma)
+        self.added = 0.1 * (self.scale - 1) * self.apart.denoise(x.sin(), sigma)
         return self.positive.denoise(x, sigma) + self.added
 
 
@@ -181,9 +182,27 @@ def test_a_search_weighs_guidance_apart_where_fitted_rows_gain_by_it(flow: bool)
     assert fitted.solver.guided
     assert ours[-1].solver.guided  # refined as such
     assert not any(e.solver.guided for e in plain)
-    assert fitted.error < 0.9 * alone.error  # found: 0.82 and 0.70
+    assert fitted.error < 0.9 * alone.error  # found: 0.83 and 0.72
 
 
 def test_a_search_without_guidance_has_no_tables_for_it(flow: bool) -> None:
     found = search(lambda r: fit(r, SHORT_FIT), Run(with_places(problem(flow))))
     assert not found.best.guided
+
+
+def test_a_preset_keeps_all_tables_bit_for_bit_and_says_version_2() -> None:
+    file, presets = load("presets.file"), load("presets.preset")
+    solvers = load("solver_search.solver")
+    mine = guided_solver(True, free=True)
+    one = preset_of(solvers.make_solver(mine.tensors, flow=True), presets)
+    data = file.dump(one)
+    again = file.parse(data)
+    assert again.id == one.id and again.solver.guided
+    for name, values in one.solver.tensors.items():
+        assert torch.equal(again.solver.tensors[name], values)
+    assert b'"version":"2"' in data
+    plain = preset_of(one.solver.without(guidance=True), presets)
+    assert b'"version":"1"' in file.dump(plain) and b"guidance_weights" not in file.dump(plain)
+    older = data.replace(b'"version":"2"', b'"version":"1"')
+    with pytest.raises(presets.PresetError, match="belong to version 2"):
+        file.parse(older)

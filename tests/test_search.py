@@ -133,7 +133,7 @@ def test_a_budget_of_seconds_ends_a_search_with_its_best(name: str, ticking: Non
     run = finished(name, budget=Budget(seconds=most), started=0.0)
     assert run.ended_by == f"budget of {most} seconds is spent"
     assert run.best is not None
-    assert most < run.seconds <= most + 3  # the clock is read twice or thrice around the refused call
+    assert most < run.seconds <= most + 3  # the clock is read up to thrice around that call
     assert run.seconds == run.seconds  # and stands still after the end
 
 

@@ -143,7 +143,6 @@ def test_a_search_weighs_both_media(world: World, monkeypatch: pytest.MonkeyPatc
     ours, mixed, euler = (errors_of(world, solver) for solver in (
         found.solver, in_one_mixture.solver, euler_like(found.solver)))
     assert all(float(own) < float(other) for own, other in zip(ours, euler, strict=True))
-    print([float(e[0]) for e in (ours, mixed, euler)])
     assert min(float(mixed[0]), float(euler[0])) > 1.1 * float(ours[0])
 
 
