@@ -49,6 +49,7 @@ class Session:
         self.canvas = canvas
         self.sampling = wrap.inner_model.model_sampling
         self.order: Tensor | None = None
+        self.scales: Tensor | None = None
         self.levels: Tensor | None = None
         self.added: Tensor | None = None
         self._probe: Probe | None = None
@@ -117,9 +118,10 @@ class Session:
         finally:
             self.wrap.set_cfg(before)
 
-    def deal(self, order: Tensor) -> None:
-        """Say which prompt each start has: start i has prompt order[i]."""
-        self.order = order
+    def deal(self, order: Tensor, scales: Tensor | None = None) -> None:
+        """Say which prompt each start has, order[i], and at which CFG scale it is sampled,
+        scales[i]; None: all at the guider's."""
+        self.order, self.scales = order, scales
 
     @contextlib.contextmanager
     def at_levels(self, told: Tensor) -> Iterator[None]:
@@ -145,16 +147,34 @@ class Session:
             ComfyUI's InterruptProcessingException when the user cancels.
         """
         management.throw_exception_if_processing_interrupted()
-        prompts = items if self.order is None else self.order[items]
-        conds, sigma = self.wrap.conds, sigma.expand(len(x))
+        sigma = sigma.expand(len(x))
+        if self.scales is None:
+            return self._of_prompts(x, sigma, items)
+        scales = self.scales[items]
+
+        def at_scale(own: Tensor) -> Tensor:
+            there = own.to(x.device)
+            with self.guided(float(scales[own[0]])):
+                return self._of_prompts(x[there], sigma[there], items[own])
+        return self._in_groups(scales, at_scale)
+
+    def _of_prompts(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        prompts, conds = items if self.order is None else self.order[items], self.wrap.conds
         if not marked(conds):
             return self._call(x, sigma, rows_of(conds, prompts))
-        ends: list[Tensor] = [x] * len(x)
-        added: list[Tensor | None] = [None] * len(x)
-        for prompt in prompts.unique().tolist():
-            own = (prompts == prompt).nonzero().flatten()
+
+        def of_prompt(own: Tensor) -> Tensor:
             there = own.to(x.device)
-            found = self._call(x[there], sigma[there], only(conds, prompt))
+            return self._call(x[there], sigma[there], only(conds, int(prompts[own[0]])))
+        return self._in_groups(prompts, of_prompt)
+
+    def _in_groups(self, keys: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
+        """The rows of a call for each group of equal keys, in their own order."""
+        ends: list[Any] = [None] * len(keys)
+        added: list[Any] = [None] * len(keys)
+        for key in keys.unique().tolist():
+            own = (keys == key).nonzero().flatten()
+            found = call(own)
             for i, place in enumerate(own.tolist()):
                 ends[place] = found[i]
                 added[place] = None if self.added is None else self.added[i]
