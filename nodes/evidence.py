@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ log = logging.getLogger("solver-search")
 REFERENCE_CALLS = 100
 Stages = tuple[tuple[int, int], ...]  # (starts, how many settings stay)
 STAGES: Stages = ((4, 24), (16, 8), (64, 3))  # all on 4, the best 24 on 16, ..., 3 on all
+FOLLOWING = 12  # settings of a contest that are tried again with another number of calls
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Trial:
         reference: (S, C, ...) ends of the accurate teacher.
         batch: starts per model call.
         denoise: share of the way; 1 is from pure noise.
+        finalists: labels of the settings that were the best in the first of a family's contests.
+        elsewhere: the same starts at other CFG scales, made when first asked for.
     """
 
     session: Session
@@ -75,6 +78,8 @@ class Trial:
     reference: Tensor
     batch: int
     denoise: float = 1.0
+    finalists: list[str] = field(default_factory=list)
+    elsewhere: dict[float, Trial] = field(default_factory=dict)
 
     def solver(self, solver: Solver, label: str) -> Measured:
         """Measure a solver."""
@@ -103,10 +108,23 @@ class Trial:
 
     def contest(self, tried: list[Setting], calls: int,
                 stages: Stages = STAGES) -> tuple[Measured, list[Setting]]:
-        """The best of some built-in settings, and all of them as they were ranked first.
+        """The best of some built-in settings, and those tried as they were ranked first.
 
         All are tried on a few starts, the better ones on more, the best few on all.
         """
+        finals, ranking = self._finals(tried, calls, stages)
+        return finals[0], ranking
+
+    def family_contest(self, tried: list[Setting], calls: int,
+                       stages: Stages = STAGES) -> tuple[Measured, list[Setting]]:
+        """contest() for one of several numbers of calls: those after the first try only what was
+        among its best (docs/decisions/fit.md)."""
+        finals, ranking = self._finals(self._known_best(tried), calls, stages)
+        self.finalists.extend([] if self.finalists else [m.label for m in finals])
+        return finals[0], ranking
+
+    def _finals(self, tried: list[Setting], calls: int,
+                stages: Stages) -> tuple[list[Measured], list[Setting]]:
         left, ranking = tried, None
         for count, kept in stages:
             if count < len(self.items) and len(left) > kept:
@@ -114,7 +132,15 @@ class Trial:
                 left, ranking = order[:kept], ranking or order
         finals = sorted((self.setting(setting, calls) for setting in left), key=lambda m: m.mean)
         labels = [m.label for m in finals]
-        return finals[0], ranking or sorted(left, key=lambda s: labels.index(s.label))
+        return finals, ranking or sorted(left, key=lambda s: labels.index(s.label))
+
+    def _known_best(self, tried: list[Setting]) -> list[Setting]:
+        """As many as a later contest tries, the first one's finalists foremost; before it all."""
+        if not self.finalists:
+            return tried
+        place = {label: i for i, label in enumerate(self.finalists)}
+        order = sorted(tried, key=lambda setting: place.get(setting.label, len(place)))
+        return order[: min(FOLLOWING, len(place))]
 
     def _mean_on(self, setting: Setting, calls: int, count: int) -> float:
         """Mean error on the first starts; infinite when ComfyUI's sampler fails here."""
@@ -132,13 +158,19 @@ class Trial:
         return Measured(label, ends, errors, calls)
 
 
-def starts_of_trials(tried: int, seeds: int, stages: Stages = STAGES) -> int:
-    """How many starts Trial.best_of samples to choose among so many settings."""
-    total, left = 0, tried
-    for count, kept in stages:
-        if count < seeds and left > kept:
-            total, left = total + count * left, kept
-    return total + seeds * left
+def starts_of_trials(tried: Sequence[int], seeds: int, stages: Stages = STAGES) -> list[int]:
+    """How many starts the contests of one trial sample, each among so many settings."""
+    found: list[int] = []
+    finals = 0
+    for left in tried:
+        total = 0
+        left = min(left, FOLLOWING, finals) if finals else left
+        for count, kept in stages:
+            if count < seeds and left > kept:
+                total, left = total + count * left, kept
+        finals = finals or left
+        found.append(total + seeds * left)
+    return found
 
 
 def make_trial(session: Session, starts: Tensor, items: Tensor, batch: int,

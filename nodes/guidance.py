@@ -49,10 +49,11 @@ def scales(guidance: float) -> list[float]:
     return [round(1 + (guidance - 1) * share, 2) for share in AROUND]
 
 
-def calls_of_range(steps: int, guidance: float, seeds: int, samplers: int) -> int:
-    """Model calls of measure_around."""
-    each = CALLS + steps + steps * starts_of_trials(samplers * SCHEDULES, seeds, STAGES) / seeds
-    return int(len(scales(guidance)) * seeds * each)
+def calls_of_range(family: Sequence[int], guidance: float, seeds: int, samplers: int) -> int:
+    """Model calls of measure_around for presets of so many steps, one after the other."""
+    contests = starts_of_trials([samplers * SCHEDULES] * len(family), seeds, STAGES)
+    own = sum(steps * (seeds + starts) for steps, starts in zip(family, contests, strict=True))
+    return len(scales(guidance)) * (CALLS * seeds + own)
 
 
 def measure_around(session: Session, preset: Preset, own: Trial,
@@ -69,8 +70,10 @@ def measure_around(session: Session, preset: Preset, own: Trial,
     starts, items = own.starts[:seeds], own.items[:seeds]
     for cfg in scales(session.guidance or 1.0):
         with session.guided(cfg):
-            trial = make_trial(session, starts, items, own.batch, own.denoise, CALLS)
-            found.append(_at(cfg, trial, preset, few))
+            if cfg not in own.elsewhere:
+                own.elsewhere[cfg] = make_trial(session, starts, items, own.batch, own.denoise,
+                                                CALLS)
+            found.append(_at(cfg, own.elsewhere[cfg], preset, few))
     return found
 
 
@@ -100,7 +103,7 @@ def _range(every: list[AtScale], i: int) -> tuple[float | None, float | None]:
 
 def _at(cfg: float, trial: Trial, preset: Preset, settings: list[Setting]) -> AtScale:
     ours = trial.solver(preset.solver, preset.info.name)
-    best = trial.best_of(settings, preset.solver.nfe, STAGES)
+    best, _ = trial.family_contest(settings, preset.solver.nfe, STAGES)
     return AtScale(cfg, ours.mean, best.mean)
 
 

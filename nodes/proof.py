@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..presets.preset import Preset, PresetInfo
@@ -18,14 +19,14 @@ from .guidance import AtScale, calls_of_range, measure_around, seeds_of_range, w
 
 def prove(trial: Trial, preset: Preset, *,
           thorough: bool) -> tuple[PresetInfo, list[Setting]]:
-    """Evidence of a preset on a trial's starts, beside the best built-in setting's; and all
+    """Evidence of a preset on a trial's starts, beside the best built-in setting's; and the
     settings tried, the better ones first."""
     ours, calls = trial.solver(preset.solver, preset.info.name), preset.solver.nfe
     tried = trial.ordinary(calls, everything=thorough)
-    best, ranking = trial.contest(tried, calls)
+    best, ranking = trial.family_contest(tried, calls)
     return replace(
         preset.info, error=ours.mean, error_interval=ours.interval,
-        baseline=f"{best.label}, the best of {len(tried)} built-in settings",
+        baseline=f"{best.label}, the best of {len(ranking)} built-in settings",
         baseline_error=best.mean, baseline_interval=best.interval,
         held_out_seeds=len(trial.items), reference="deis, 100 calls"), ranking
 
@@ -36,13 +37,15 @@ def ranged(session: Session, preset: Preset, trial: Trial, ranking: list[Setting
     return with_range(info, own, measure_around(session, preset, trial, ranking))
 
 
-def proof_calls(session: Session, steps: int, seeds: int, denoise: float, *,
+def proof_calls(session: Session, family: Sequence[int], seeds: int, denoise: float, *,
                 thorough: bool) -> int:
-    """Model calls that prove and ranged take."""
+    """Model calls that prove and ranged take for presets of so many steps, one after the other."""
     names = deterministic_samplers() if thorough else POPULAR_SAMPLERS
-    tried = settings(session.sampling, steps, names, denoise)
-    own = seeds * (REFERENCE_CALLS + steps) + steps * starts_of_trials(len(tried), seeds)
+    tried = [settings(session.sampling, steps, names, denoise) for steps in family]
+    contests = starts_of_trials([len(found) for found in tried], seeds)
+    own = sum(steps * (seeds + starts) for steps, starts in zip(family, contests, strict=True))
+    own += seeds * REFERENCE_CALLS
     if session.guidance is None:
         return own
-    return own + calls_of_range(steps, session.guidance, seeds_of_range(seeds),
-                                len({setting.sampler for setting in tried}))
+    return own + calls_of_range(family, session.guidance, seeds_of_range(seeds),
+                                len({setting.sampler for setting in tried[0]}))

@@ -48,7 +48,6 @@ class Setup:
         sizes, denoise = self.config.sizes, self.config.denoise
         session.deal(self._dealt(session.prompts))
         first = first_sigma(session.sampling, denoise)
-        found = schedules(session.sampling, self.config.steps, denoise=denoise)
         starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
         balance = self._balance(session, starts)
         return Problem(
@@ -57,7 +56,7 @@ class Setup:
             fit=sizes.fit,
             flow=model.flow,
             sigma_max=first,
-            schedules={name: _from(first, sigmas) for name, sigmas in found.items()},
+            schedules=self.schedules(session),
             clock=rest(clocks(session.sampling)[0], first),
             time=rest(clocks(session.sampling)[1], first),
             batch=self.batch,
@@ -65,6 +64,13 @@ class Setup:
             feature=_feature(session) if METHODS[self.config.method].designer else None,
             canvas=session.canvas,
         )
+
+    def schedules(self, session: Session) -> dict[str, Tensor]:
+        """Name -> (N + 1,) the ordinary schedules, beginning where the way begins."""
+        denoise = self.config.denoise
+        first = first_sigma(session.sampling, denoise)
+        found = schedules(session.sampling, self.config.steps, denoise=denoise)
+        return {name: _from(first, sigmas) for name, sigmas in found.items()}
 
     def trial(self, session: Session) -> Trial:
         """Starts, and prompts where there are enough, that the search never saw."""

@@ -64,6 +64,8 @@ class Problem:
             1e-2 float16, 3e-2 bfloat16.
         feature: (B, F) features of the newest call of `denoise`, where a method asks for them.
         canvas: which media lie in a state; each of about the same norm (Canvas.balance).
+        told: name -> (N,) noise levels that the model is told on a schedule, where these are not
+            its own.
     """
 
     denoise: RowDenoise
@@ -78,6 +80,7 @@ class Problem:
     difference: float = 2e-3
     feature: Feature | None = None
     canvas: Canvas = PLAIN
+    told: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -117,6 +120,9 @@ class Run:
         on_event: told of every offer and phase.
         stop: asked before every model call; true ends the search.
         on_call: told the model calls spent, after each.
+        traced: a teacher with its trajectories of the same starts: it is not run again.
+        ranking: names of schedules, the better ones first, where a method ranked them.
+        tables: handcrafted tables worth trying, where it is known (otherwise a method's own).
     """
 
     problem: Problem
@@ -131,6 +137,9 @@ class Run:
     curve: list[tuple[int, float]] = field(default_factory=list)
     model_calls: int = 0
     reference: Tensor | None = None
+    traced: tuple[Solver, Trajectory] | None = None
+    ranking: list[str] = field(default_factory=list)
+    tables: tuple[str, ...] = ()
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -177,14 +186,17 @@ class Run:
         Raises:
             SearchError: when these would not fit into main memory.
         """
-        self.tell(f"teacher, {teacher.nfe} calls")
         count = len(self.problem.starts)
         kept, rest = torch.arange(count).tensor_split([keep or count])
+        if self.traced is not None and _same(teacher, *self.traced, len(kept)):
+            return self.traced[1]
+        self.tell(f"teacher, {teacher.nfe} calls")
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
         with torch.no_grad():
             trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept])
         ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
         self.reference = torch.cat([trajectory.end, *ends])
+        self.traced = teacher, trajectory
         return trajectory
 
     def ends(self, solver: Solver, items: Tensor) -> Tensor:
@@ -259,6 +271,14 @@ class Run:
             raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
         if self.seconds > self.budget.seconds:
             raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
+
+
+def _same(wanted: Solver, teacher: Solver, trajectory: Trajectory, starts: int) -> bool:
+    """Whether this teacher's trajectories, of as many starts, are there already."""
+    equal = teacher.steps == wanted.steps and all(
+        torch.equal(getattr(teacher, table), getattr(wanted, table))
+        for table in ("sigmas", "weights"))
+    return equal and trajectory.end.shape[0] >= starts
 
 
 def _check_room(needed: int) -> None:

@@ -110,7 +110,7 @@ def test_the_calls_of_the_evidence_are_counted(world: World, models: dict, kind:
     proof = load("nodes.proof")
 
     def work(session: Any) -> tuple[int, Any]:  # noqa: ANN401
-        told = proof.proof_calls(session, 4, effort.evidence, 1.0, thorough=False)
+        told = proof.proof_calls(session, [4], effort.evidence, 1.0, thorough=False)
         trial = setup.trial(session)
         info, ranking = proof.prove(trial, preset, thorough=False)
         if session.guidance is not None:

@@ -90,7 +90,8 @@ def fit(run: Run, settings: FitSettings) -> None:
     first, sigmas = next(iter(problem.schedules.items()))
     run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=problem.flow), f"dpmpp_2m/{first}")
     screened = _candidates(run, teacher, list(problem.schedules), few, (False,))
-    names = [c.schedule for c in screened[: 1 + 2 * settings.starts]]
+    run.ranking = [c.schedule for c in screened]
+    names = run.ranking[: 1 + 2 * settings.starts]
     run.offer(*_best_handcrafted(run, names[:2], few))
     kinds = (False, True) if settings.free else (False,)
     more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
@@ -106,10 +107,11 @@ def fit(run: Run, settings: FitSettings) -> None:
 def _best_handcrafted(run: Run, schedules: list[str], few: Tensor) -> tuple[Solver, str]:
     """The best known table on these schedules: what a search must at least reach."""
     flow = run.problem.flow
-    known = {f"{name}/{schedule}": TABLEAUS[name](run.problem.schedules[schedule], flow=flow)
-             for schedule in schedules for name in HANDCRAFTED}
-    label = min(known, key=lambda key: float(run.errors(known[key], few).mean()))
-    return known[label], label
+    known = {(name, schedule): TABLEAUS[name](run.problem.schedules[schedule], flow=flow)
+             for schedule in schedules for name in run.tables or HANDCRAFTED}
+    best = min(known, key=lambda key: float(run.errors(known[key], few).mean()))
+    run.tables = best[:1]
+    return known[best], "/".join(best)
 
 
 def _part(run: Run, calls: int, most: int) -> int:
@@ -138,7 +140,8 @@ def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tens
     for name in schedules:
         for free in kinds:
             try:
-                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=free)
+                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=free,
+                                       told=run.problem.told.get(name))
             except SolverError:  # free rows of a hopeless schedule may leave every bound
                 continue
             found.append(Candidate(name, "free" if free else "consistent", solver,
@@ -151,7 +154,8 @@ def _with_means(run: Run, teacher: Trajectory, candidate: Candidate, items: Tens
     """The candidate with rows of their own for the means, where these pay for their cost."""
     try:
         solver, end = fit_rows(run, teacher, run.problem.schedules[candidate.schedule], items,
-                               free=candidate.kind == "free", means=True)
+                               free=candidate.kind == "free", means=True,
+                               told=run.problem.told.get(candidate.schedule))
     except SolverError:
         return candidate
     errors = run.errors_of(end, items)

@@ -31,8 +31,8 @@ RIDGE = {False: 1e-4, True: 1e-3}  # free rows have more freedom: measured on bo
 
 @torch.no_grad()
 def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
-             free: bool = False, means: bool = False,
-             ridge: float | None = None) -> tuple[Solver, Tensor]:
+             free: bool = False, means: bool = False, ridge: float | None = None,
+             told: Tensor | None = None) -> tuple[Solver, Tensor]:
     """The solver with fitted rows on given sigmas.
 
     Args:
@@ -42,6 +42,7 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
         free: row sums and the state's factor are fitted too.
         means: each channel's mean gets rows of its own.
         ridge: pull to the known row, relative to an output's square; None: RIDGE.
+        told: (N,) noise levels told to the model; None: those of the states.
 
     Returns:
         the solver and its end points (len(items), C, ...).
@@ -54,7 +55,8 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
     outputs: list[Tensor] = []
     rows, keep = torch.zeros(2, *prior.shape).double(), torch.ones(len(prior)).double()
     for n in range(len(sigmas) - 1):
-        outputs.append(denoise(x, sigmas[n].to(x.dtype).to(x.device)))
+        asked = sigmas[n] if told is None else told[n]
+        outputs.append(denoise(x, asked.to(x.dtype).to(x.device)))
         r = float(sigmas[n + 1] / sigmas[n])
         target = teacher.at(float(sigmas[n + 1]), items).to(x)
         step = _Step(x, outputs, target, r, RIDGE[free] if ridge is None else ridge,
@@ -62,8 +64,8 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
         x, keep[n], *fitted = step.fitted(prior[n, : n + 1], free=free, means=means)
         rows[0, n, : n + 1], rows[1, n, : n + 1] = fitted
     start = keep if free else None
-    solver, other = (from_denoised_rows(sigmas, table, flow=run.problem.flow, start=start)
-                     for table in rows)
+    solver, other = (from_denoised_rows(sigmas, table, flow=run.problem.flow, start=start,
+                                        model_sigmas=told) for table in rows)
     return solver.with_means(other if means else None), x
 
 
