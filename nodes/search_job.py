@@ -126,16 +126,15 @@ class Job:
         self.on_estimate(self._estimate(session, problem))
         found: dict[int, Run] = {}
         for steps, near in self._order:
-            if near is None:
-                run = Run(problem, self.config.budget,
-                          model_calls=self._setup.extra_calls(session))
-            else:
-                left = self._whole_budget - sum(r.model_calls for r in found.values())
-                budget = share(left, steps, [n for n in self._names if n not in found])
-                schedules = Setup(self.latent, self._config(steps)).schedules(session)
-                run = begun_from(found[near], schedules, budget)
+            run = (Run(problem, self.config.budget, model_calls=self._setup.extra_calls(session))
+                   if near is None else self._follower(session, found[near], steps))
             found[steps] = self._member(run, model, sum(r.model_calls for r in found.values()))
         return list(found.values())
+
+    def _follower(self, session: Session, neighbour: Run, steps: int) -> Run:
+        schedules = Setup(self.latent, self._config(steps)).schedules(session)
+        others = [n for n, near in self._order if near is not None]
+        return begun_from(neighbour, schedules, share(self.config.budget, steps, others))
 
     def _member(self, run: Run, model: ModelFacts, before: int) -> Run:
         """One search, told of with the calls spent `before` it."""
@@ -197,7 +196,7 @@ class Job:
 
     @property
     def _whole_budget(self) -> float:
-        return whole_budget(self.config.budget.model_calls, len(self._names))
+        return whole_budget(self.config.budget, len(self._names)).model_calls
 
     def _config(self, steps: int) -> SearchConfig:
         return replace(self.config, steps=steps)

@@ -8,7 +8,7 @@ ordinary schedules that were best there; rows are fitted anew. Starts and teache
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -35,14 +35,20 @@ def outwards(steps: Iterable[int]) -> list[tuple[int, int | None]]:
     return [(every[middle], None), *following]
 
 
-def whole_budget(one: float, members: int) -> float:
-    """Model calls of a family whose first member may spend `one`."""
-    return one * (1 + FURTHER * (members - 1))
+def whole_budget(one: Budget, members: int) -> Budget:
+    """What a family may spend whose first member has `one`."""
+    return Budget(one.model_calls * (1 + FURTHER * (members - 1)))
 
 
-def share(left: float, steps: int, coming: Iterable[int]) -> Budget:
-    """What one of the coming members may spend of what is left: the more steps, the more."""
-    return Budget(left * steps / sum(coming))
+def share(one: Budget, steps: int, others: Sequence[int]) -> Budget:
+    """What one of the other members may spend: the more steps, the more.
+
+    Args:
+        one: what the first has.
+        steps: of this one.
+        others: of all but the first.
+    """
+    return Budget(one.model_calls * FURTHER * len(others) * steps / sum(others))
 
 
 def begun_from(run: Run, schedules: Mapping[str, Tensor], budget: Budget) -> Run:

@@ -30,14 +30,12 @@ def test_the_middle_comes_first_and_each_has_a_finished_neighbour(steps: list[in
 
 
 def test_four_members_may_spend_twice_what_one_may() -> None:
-    one = SearchConfig(6).budget.model_calls
+    one, others = SearchConfig(6).budget, [5, 8, 10]
     assert whole_budget(one, 1) == one
-    assert whole_budget(one, 4) == pytest.approx(2 * one)
-    left, coming = one, [5, 8, 10]
-    for steps in (5, 8, 10):
-        left -= share(left, steps, coming).model_calls
-        coming.remove(steps)
-    assert left == pytest.approx(0)
+    assert whole_budget(one, 4).model_calls == pytest.approx(2 * one.model_calls)
+    shares = [share(one, steps, others).model_calls for steps in others]
+    assert sum(shares) == pytest.approx(one.model_calls)
+    assert [s / shares[0] for s in shares] == pytest.approx([1, 8 / 5, 2])
 
 
 @pytest.mark.parametrize("flow", [True, False])
