@@ -89,7 +89,7 @@ def searched(cell: Cell, method: str, effort: str, changes: dict[str, Any]) -> t
         job = pack("nodes.search_job").Job(
             cell.guider(SEARCH_PROMPTS), cell.latent, config.SearchConfig(CALLS, name, effort),
             cell.guidance, name, on_event=keep)
-        return job.search(), min(starts, key=lambda pair: pair[0])[1]
+        return job.search()[0], min(starts, key=lambda pair: pair[0])[1]
     finally:
         del config.METHODS[name]
 

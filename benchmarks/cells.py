@@ -122,7 +122,7 @@ class Cell:
         guider = self.guider(search_prompts(self.name))
         job = pack("nodes.search_job").Job(guider, self.latent, config, self.guidance, path.stem,
                                            on_improved=best.append)
-        run = job.search()
+        run, = job.search()
         facts = {"trajectories": run.problem.fit, "model_calls": run.model_calls,
                  "seconds": round(time.perf_counter() - begun, 1),
                  "peak_bytes": peak_bytes() - before, "ended_by": run.ended_by,

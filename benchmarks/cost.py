@@ -154,7 +154,7 @@ def _search(model: Any, side: int, batch: int, calls: int) -> int:  # noqa: ANN4
     config = pack("solver_search.config").SearchConfig(calls, "fit", "quick")
     job = pack("nodes.search_job").Job(_guider(model), torch.zeros(batch, 16, side, side), config,
                                        3.0, "cost")
-    return job.search().model_calls
+    return job.search()[0].model_calls
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:

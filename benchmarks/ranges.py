@@ -37,7 +37,7 @@ def rows(cell: Cell, calls: int, effort: str) -> Iterator[Row]:
     config = pack("solver_search.config").SearchConfig(calls, "fit", effort, seed=0)
     job = pack("nodes.search_job").Job(cell.guider(search_prompts(cell.name)), cell.latent, config,
                                        cell.guidance, f"{cell.name} {calls}")
-    preset, _ = job.run()
+    [(preset, _)] = job.run()
     for cfg, told in told_of(preset.info.guidance_measured):
         inside = not pack("presets.words").guidance_remark(preset.info, cfg)
         ours, best = replace(cell, guidance=cfg).measure(

@@ -206,6 +206,13 @@ def contest(trial: Trial, tried: Sequence[Setting], calls: int, rounds: Rounds) 
     return Standings(left, ranking, float(known[left[0].label].mean()))
 
 
+def foremost(tried: Sequence[Setting], ranking: Sequence[Setting],
+             most: int | None = None) -> list[Setting]:
+    """Settings of one number of steps in the order found for another, at most so many."""
+    place = {setting.label: i for i, setting in enumerate(ranking)}
+    return sorted(tried, key=lambda setting: place.get(setting.label, len(place)))[:most]
+
+
 def runs_of_contest(tried: Sequence[Setting], starts: int, rounds: Rounds) -> int:
     """Most starts that contest() samples."""
     pioneers = _pioneers(tried, rounds)

@@ -7,13 +7,13 @@ that are won without a lost one in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..presets.preset import Preset, PresetInfo
 from .comfy_bridge.ordinary import Setting
 from .comfy_bridge.session import Session
-from .evidence import Rounds, Trial, contest, make_trial, runs_of_rounds
+from .evidence import Rounds, Trial, contest, foremost, make_trial, runs_of_rounds
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,26 @@ class AtScale:
         return f"{self.cfg:.3g}: {self.error:.3g} / {self.builtin:.3g}"
 
 
-def calls_of_range(steps: int, guidance: float, samplers: int, extent: Range) -> int:
-    """Most model calls of measure_around."""
-    runs = runs_of_rounds(samplers * extent.schedules, extent.seeds, extent.rounds)
-    each = extent.seeds * (extent.calls + steps) + steps * runs
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a preset leaves at a CFG scale for those of other numbers of steps: the starts with
+    their reference, and the built-in settings, best first."""
+
+    trial: Trial
+    ranking: list[Setting]
+
+
+def calls_of_range(steps: int, guidance: float, settings: int, extent: Range, *,
+                   reference: bool = True) -> int:
+    """Most model calls of measure_around with so many settings at each scale."""
+    runs = runs_of_rounds(settings, extent.seeds, extent.rounds)
+    each = extent.seeds * (steps + reference * extent.calls) + steps * runs
     return len(extent.scales(guidance)) * each
 
 
 def measure_around(session: Session, preset: Preset, own: Trial, ranking: Sequence[Setting],
-                   extent: Range) -> list[AtScale]:
+                   extent: Range, known: MutableMapping[float, Elsewhere] | None = None,
+                   most: int | None = None) -> list[AtScale]:
     """The preset at the scales around its own.
 
     Args:
@@ -86,13 +97,20 @@ def measure_around(session: Session, preset: Preset, own: Trial, ranking: Sequen
         own: trial at the preset's scale; its first starts are used again.
         ranking: built-in settings, best first there.
         extent: how much is measured.
+        known: scale -> what an earlier preset left there; what is lacking is added.
+        most: settings tried at each scale (None: as the extent says).
     """
-    few, found = _candidates(ranking, extent.schedules), []
+    few, found, known = _candidates(ranking, extent.schedules), [], {} if known is None else known
     starts, items = own.starts[:extent.seeds], own.items[:extent.seeds]
     for cfg in extent.scales(session.guidance or 1.0):
         with session.guided(cfg):
-            trial = make_trial(session, starts, items, own.batch, own.denoise, extent.calls)
-            found.append(_at(cfg, trial, preset, few, extent.rounds))
+            there = known.get(cfg) or Elsewhere(make_trial(
+                session, starts, items, own.batch, own.denoise, extent.calls), few)
+            tried = foremost(ranking if cfg in known else few, there.ranking, most)
+            ours = there.trial.solver(preset.solver, preset.info.name)
+            standings = contest(there.trial, tried, preset.solver.nfe, extent.rounds)
+            known.setdefault(cfg, replace(there, ranking=standings.ranking))
+            found.append(AtScale(cfg, ours.mean, standings.error))
     return found
 
 
@@ -113,12 +131,6 @@ def _range(every: list[AtScale], i: int) -> tuple[float | None, float | None]:
     while high + 1 < len(every) and every[high + 1].won:
         high += 1
     return every[low].cfg, every[high].cfg
-
-
-def _at(cfg: float, trial: Trial, preset: Preset, settings: list[Setting],
-        rounds: Rounds) -> AtScale:
-    ours = trial.solver(preset.solver, preset.info.name)
-    return AtScale(cfg, ours.mean, contest(trial, settings, preset.solver.nfe, rounds).error)
 
 
 def _candidates(ranking: Sequence[Setting], schedules: int) -> list[Setting]:

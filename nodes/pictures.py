@@ -46,6 +46,17 @@ def solver_picture(solver: Solver, curve: Sequence[tuple[int, float]] = ()) -> I
     return sheet
 
 
+def above_each_other(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of any widths in one."""
+    height = sum(picture.height for picture in pictures)
+    sheet = Image.new("RGB", (max(picture.width for picture in pictures), height), PAPER)
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
 def _panel(title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     image = Image.new("RGB", (PANEL, PANEL), PAPER)
     draw = ImageDraw.Draw(image)

@@ -8,12 +8,16 @@
 3. The winner is handed out. The opponent is the best of a few on the seeds of the comparison
    itself, which favours it a little.
 4. The CFG range (guidance.py).
+
+The solvers of one search for several numbers of steps share their unseen seeds and references, at
+every CFG scale. Those after the first try only settings that were among the best with the first,
+and have no more seeds than are always measured (docs/decisions/fit.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -38,10 +42,12 @@ from .evidence import (
     Trial,
     accurate_ends,
     contest,
+    foremost,
     make_trial,
     runs_of_contest,
+    runs_of_rounds,
 )
-from .guidance import RANGES, AtScale, calls_of_range, measure_around, with_range
+from .guidance import RANGES, AtScale, Elsewhere, calls_of_range, measure_around, with_range
 from .search_setup import Setup
 
 FINALISTS = 3
@@ -49,6 +55,8 @@ APART = 2.0  # standard errors of the paired difference
 EVEN = 0.02  # of the error: a difference known to be smaller is no reason for more seeds
 CHECKED = 2  # seeds on which the reference's length is settled
 PARTS = 2  # into which the seeds are divided that are always measured
+LATER, LATER_KEPT = 8, (4, FINALISTS, FINALISTS)  # settings with a later member of a family
+LATER_ELSEWHERE = 2  # at each other CFG scale
 
 
 @dataclass(frozen=True)
@@ -84,31 +92,38 @@ class Proof:
 
     Args:
         preset: the winner, with its evidence.
-        ranking: all settings tried, the better ones first.
+        ranking: settings, the better ones first.
         trial: unseen seeds with their reference.
+        elsewhere: CFG scale -> what the family knows there.
     """
 
     preset: Preset
     ranking: list[Setting]
     trial: Trial
+    elsewhere: dict[float, Elsewhere] = field(default_factory=dict)
 
 
-def prove(setup: Setup, session: Session, run: Run, preset: Preset) -> Proof:
+def prove(setup: Setup, session: Session, run: Run, preset: Preset,
+          unseen: Unseen | None = None, first: Proof | None = None) -> Proof:
     """Ours against the built-in settings; the winner is handed out.
 
     Args:
-        setup: what was searched.
+        setup: what was searched; of a family, the setup of its first member.
         session: under the guider of the search.
         run: a finished search.
         preset: its best solver.
+        unseen: seeds that a family shares; None: it is alone.
+        first: the proof of the family's first member.
     """
     extent, calls = EXTENTS[setup.config.effort], preset.solver.nfe
-    tried = _tried(setup, session, extent)
-    standings = contest(setup.searched(session, run), tried, calls, extent.rounds)
-    unseen = _Unseen(setup, session, extent, preset)
+    every = foremost(_tried(setup, session, run.problem.steps), first.ranking if first else [])
+    tried, rounds = (every[:LATER], _later(extent.rounds)) if first else (every, extent.rounds)
+    standings = contest(setup.searched(session, run), tried, calls, rounds)
+    unseen = unseen or Unseen(setup, session, preset)
     ways = [lambda trial: trial.solver(preset.solver, preset.info.name)]
     ways += [lambda trial, s=s: trial.setting(s, calls) for s in standings.left]
-    seeds = _most_final(setup, session, extent) // _each(setup, session, unseen.calls)
+    seeds = 0 if first else (_most_final(setup, session, extent)
+                             // _each(setup, session, unseen.calls))
     trial, (ours, *others) = compared(unseen, ways, seeds)
     best = min(others, key=lambda m: m.mean)
     found = preset
@@ -116,7 +131,8 @@ def prove(setup: Setup, session: Session, run: Run, preset: Preset) -> Proof:
         setting = standings.left[others.index(best)]
         found, ours = _handed_out(setting, trial, preset, ours)
     info = replace(told(found, ours, best, len(tried)), reference=unseen.text)
-    return Proof(replace(found, info=info), standings.ranking, trial)
+    ranking = [*standings.ranking, *every[len(tried):]]
+    return Proof(replace(found, info=info), ranking, trial, first.elsewhere if first else {})
 
 
 def compared(unseen: Callable[[int], Trial], ways: Sequence[Callable[[Trial], Measured]],
@@ -161,38 +177,64 @@ def table_of(setting: Setting, first: float, *, flow: bool) -> Solver | None:
         return None
 
 
-def ranged(setup: Setup, session: Session, proof: Proof) -> Preset:
-    """The proven preset with its CFG range."""
+def ranged(setup: Setup, session: Session, proof: Proof, *, later: bool = False) -> Preset:
+    """The proven preset with its CFG range; `later`: not the first of its family."""
     preset, info = proof.preset, proof.preset.info
     own = AtScale(session.guidance or 0.0, info.error or 0.0, info.baseline_error or 0.0)
     around = measure_around(session, preset, proof.trial, proof.ranking,
-                            RANGES[setup.config.effort])
+                            RANGES[setup.config.effort], proof.elsewhere,
+                            LATER_ELSEWHERE if later else None)
     return replace(preset, info=with_range(info, own, around))
 
 
-def proof_calls(setup: Setup, session: Session) -> int:
-    """Most model calls that prove and ranged take."""
+def proof_calls(setup: Setup, session: Session, others: Sequence[int] = ()) -> int:
+    """Most model calls that prove and ranged take; `others`: steps of a family's later members."""
     extent, steps = EXTENTS[setup.config.effort], setup.config.steps
-    tried = _tried(setup, session, extent)
+    tried = _tried(setup, session, steps)
     runs = runs_of_contest(tried, setup.config.sizes.searched, extent.rounds)
     seeds = _most_seeds(setup, session, extent)  # on which the table of a built-in may run
-    own = (steps * (runs + seeds) + _check_calls(setup, extent)
-           + _most_final(setup, session, extent))
+    own = (steps * (runs + seeds) + _check_calls(extent, max([steps, *others]))
+           + _most_final(setup, session, extent)
+           + sum(_later_calls(setup, session, steps) for steps in others))
     if session.guidance is None:
         return own
-    return own + calls_of_range(steps, session.guidance, len({s.sampler for s in tried}),
-                                RANGES[setup.config.effort])
+    around = RANGES[setup.config.effort]
+    return own + calls_of_range(steps, session.guidance,
+                                around.schedules * len({s.sampler for s in tried}), around)
 
 
-class _Unseen:
-    """Seeds that the search never saw, part by part, with a reference of `calls` model calls."""
+def _later_calls(setup: Setup, session: Session, steps: int) -> int:
+    """Most model calls for a later member of a family."""
+    rounds = _later(EXTENTS[setup.config.effort].rounds)
+    runs = runs_of_rounds(LATER, setup.config.sizes.searched, rounds)
+    own = steps * (runs + (2 + FINALISTS) * PARTS * _size(setup))  # twice: a built-in's table
+    if session.guidance is None:
+        return own
+    return own + calls_of_range(steps, session.guidance, LATER_ELSEWHERE,
+                                RANGES[setup.config.effort], reference=False)
 
-    def __init__(self, setup: Setup, session: Session, extent: Extent, preset: Preset) -> None:
-        setup.deal(session, _most_seeds(setup, session, extent))
+
+class Unseen:
+    """Seeds that the search never saw, part by part, with a reference of `calls` model calls.
+
+    Args:
+        setup, session: see prove().
+        preset: what the reference must be able to judge: of a family, that of the most steps.
+    """
+
+    def __init__(self, setup: Setup, session: Session, preset: Preset) -> None:
+        extent = EXTENTS[setup.config.effort]
         self.setup, self.session = setup, session
+        self.most = _most_seeds(setup, session, extent)
+        self.deal()
         self.first = setup.unseen(session, 0, _size(setup))
         self.settled = self._settled(extent, preset)
         self.calls = self.settled.calls
+        self.parts: dict[int, Trial] = {}
+
+    def deal(self) -> None:
+        """Give these seeds their prompts."""
+        self.setup.deal(self.session, self.most)
 
     @property
     def text(self) -> str:
@@ -201,7 +243,13 @@ class _Unseen:
         return f"{TEACHER}, {self.calls} calls{off}"
 
     def __call__(self, part: int) -> Trial:
-        """Trial of one part."""
+        """Trial of one part; the session then has the prompts of these seeds."""
+        self.deal()
+        if part not in self.parts:
+            self.parts[part] = self._made(part)
+        return self.parts[part]
+
+    def _made(self, part: int) -> Trial:
         starts, items = self.first if part == 0 else self.setup.unseen(
             self.session, part, _size(self.setup))
         return make_trial(self.session, starts, items, self.setup.batch,
@@ -244,9 +292,16 @@ def _clear(found: Sequence[Measured]) -> bool:
     return abs(difference) > APART * deviation or APART * deviation < EVEN * best.mean
 
 
-def _tried(setup: Setup, session: Session, extent: Extent) -> list[Setting]:
-    names = deterministic_samplers() if extent.everything else POPULAR_SAMPLERS
-    return settings(session.sampling, setup.config.steps, names, setup.config.denoise)
+def _tried(setup: Setup, session: Session, steps: int) -> list[Setting]:
+    everything = EXTENTS[setup.config.effort].everything
+    names = deterministic_samplers() if everything else POPULAR_SAMPLERS
+    return settings(session.sampling, steps, names, setup.config.denoise)
+
+
+def _later(rounds: Rounds) -> Rounds:
+    """Of the contest with a later member of a family: fewer stay."""
+    counts = [count for count, _ in rounds.stages]
+    return Rounds(tuple(zip(counts, LATER_KEPT, strict=True)))
 
 
 def _size(setup: Setup) -> int:
@@ -266,9 +321,9 @@ def _most_final(setup: Setup, session: Session, extent: Extent) -> int:
     return seeds + setup.config.sizes.model_calls // 10
 
 
-def _check_calls(setup: Setup, extent: Extent) -> int:
-    """Most model calls that settle the reference's length."""
-    return CHECKED * (sum(lengths(extent.reference, extent.longest)) + setup.config.steps)
+def _check_calls(extent: Extent, steps: int) -> int:
+    """Most model calls that settle the reference's length, with a solver of so many steps."""
+    return CHECKED * (sum(lengths(extent.reference, extent.longest)) + steps)
 
 
 def _most_seeds(setup: Setup, session: Session, extent: Extent) -> int:

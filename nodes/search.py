@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from comfy_api.latest import io, ui
@@ -11,21 +11,23 @@ from comfy_api.latest import io, ui
 from ..presets.preset import Preset, PresetInfo
 from ..presets.store import check_name, free_name, save
 from ..solver_search.config import EFFORTS, METHODS, SearchConfig
-from ..solver_search.search import Event, Run
+from ..solver_search.search import Event
 from .comfy_bridge.console import Console, say
 from .comfy_bridge.folders import own_folder
 from .comfy_bridge.latents import empty_latent
 from .comfy_bridge.model import facts
 from .comfy_bridge.prompts import joined
 from .comfy_bridge.session import Guider, make_guider
-from .pictures import solver_picture, to_tensor
-from .search_job import Estimate, Job
+from .pictures import above_each_other, solver_picture, to_tensor
+from .search_job import Estimate, Job, Member
+from .step_list import read_steps
 from .types import CATEGORY, SolverSocket
 
 METHOD_HELP = "\n".join(f"{name}: {info.sentence}" for name, info in METHODS.items())
 EFFORT_HELP = "\n".join([
     *(f"{name}: up to {e.model_calls:,} model calls (one picture, one step = one call)"
       for name, e in EFFORTS.items()),
+    "Each further number of steps adds a third of that.",
     "Methods that learn by gradients (all but fit and gits) take about twice as long for the same "
     "calls, and learn little with quick."])
 
@@ -48,7 +50,9 @@ class SearchSolver(io.ComfyNode):
             is_input_list=True,  # several prompts come as a list
             inputs=_inputs(),
             outputs=[
-                SolverSocket.Output("solver", tooltip="The best solver found. It is saved, too."),
+                SolverSocket.Output("solver", tooltip="The best solver found. It is saved, too. "
+                                    "With several steps: all of them; the steps of your "
+                                    "KSampler pick."),
                 io.Image.Output("plot", tooltip="Its noise levels, its weights, and the error "
                                 "while searching."),
                 io.String.Output("report", tooltip="What was measured, in words."),
@@ -56,36 +60,49 @@ class SearchSolver(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: list[str]) -> bool | str:
-        """Refuse a bad name before anything runs."""
+    def validate_inputs(cls, name: Sequence[str | None] = (None,),
+                        steps: Sequence[str | int | None] = (None,)) -> bool | str:
+        """Refuse a bad name or bad steps before anything runs; None comes through a link."""
         try:
-            check_name(name[0] or "solver")
+            numbers = [0] if steps[0] is None else read_steps(steps[0])
+            for number in numbers:
+                check_name(_member_name(name[0] or "solver", number, numbers))
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
-    def execute(cls, latent: list[dict], steps: list[int], method: list[str], effort: list[str],
-                seed: list[int], name: Sequence[str] = ("",), cfg: Sequence[float] = (4.0,),
-                denoise: Sequence[float] = (1.0,), model: list[io.Model.Type] | None = None,
-                positive: list[list] | None = None, negative: list[list] | None = None,
+    def execute(cls, latent: list[dict], steps: list[str | int], method: list[str],
+                effort: list[str], seed: list[int], name: Sequence[str] = ("",),
+                cfg: Sequence[float] = (4.0,), denoise: Sequence[float] = (1.0,),
+                model: list[io.Model.Type] | None = None, positive: list[list] | None = None,
+                negative: list[list] | None = None,
                 guider: list[Guider] | None = None) -> io.NodeOutput:
         """See io.ComfyNode. Every input is a list; only prompts may have more than one entry."""
         chosen = guider[0] if guider else _guider(model, positive, negative, cfg[0])
-        config = SearchConfig(steps[0], method[0], effort[0], seed[0], denoise[0])
+        numbers = read_steps(steps[0])
+        config = SearchConfig(numbers[0], method[0], effort[0], seed[0], denoise[0])
         guidance = float(getattr(chosen, "cfg", 1.0))
-        saved = Saved(free_name(own_folder(), name[0] or _name(chosen, config, guidance)))
+        saved = Saved()
+        names = {n: free_name(own_folder(), _member_name(name[0], n, numbers) if name[0] else
+                              _name(chosen, replace(config, steps=n), guidance)) for n in numbers}
         console = Console(chosen.model_patcher, cls.hidden.unique_id, 1)
         job = Job(chosen, empty_latent(chosen.model_patcher, latent[0]), config, guidance,
-                  saved.name, on_call=console.progress, on_improved=saved.keep,
+                  names.pop(numbers[0]), names, on_call=console.progress, on_improved=saved.keep,
                   on_event=lambda event: _show(console, event),
                   on_estimate=lambda estimate: _announce(console, estimate))
-        preset, run = job.run()
-        report = _report(preset, run, saved.name)
+        found = job.run()
+        report = _report(found)
         say(report)
-        plot = to_tensor(solver_picture(preset.solver, run.curve))
+        plot = to_tensor(above_each_other(
+            [solver_picture(preset.solver, run.curve) for preset, run in found]))
         shown_ui = {**ui.PreviewImage(plot, cls=cls).as_dict(), "text": (report,)}
-        return io.NodeOutput(preset, plot, report, ui=shown_ui)
+        return io.NodeOutput(found[0].preset, plot, report, ui=shown_ui)
+
+
+def _member_name(name: str, steps: int, family: Sequence[int]) -> str:
+    """Name of one preset of a family: portrait 6 steps; alone it is the name itself."""
+    return f"{name} {steps} steps" if len(family) > 1 else name
 
 
 def _name(guider: Guider, config: SearchConfig, guidance: float) -> str:
@@ -95,15 +112,15 @@ def _name(guider: Guider, config: SearchConfig, guidance: float) -> str:
 
 @dataclass
 class Saved:
-    """The file a search writes after every improvement, under one name."""
+    """The files a search writes after every improvement, each under its preset's name."""
 
-    name: str
-    written: bool = field(default=False)
+    written: set[str] = field(default_factory=set)
 
     def keep(self, preset: Preset) -> None:
         """Write, replacing only our own earlier version."""
-        save(own_folder(), preset, name=self.name, overwrite=self.written)
-        self.written = True
+        name = preset.info.name
+        save(own_folder(), preset, name=name, overwrite=name in self.written)
+        self.written.add(name)
 
 
 def _inputs() -> list[io.Input]:
@@ -111,15 +128,17 @@ def _inputs() -> list[io.Input]:
         io.Latent.Input("latent", tooltip="Its size is the picture size to search for; its batch "
                         "is how many pictures the model works on at once. 4 to 16 is faster if "
                         "memory allows."),
-        io.Int.Input("steps", default=6, min=2, max=32,
-                     tooltip="How many steps the fast sampler shall take. 5 to 10 is where "
-                             "ordinary samplers blur or break."),
+        io.MultiType.Input(io.String.Input(
+            "steps", default="6", tooltip="How many steps the fast sampler shall take: 5 to 10 is "
+            "where ordinary samplers blur or break. Several with commas, such as 5, 6, 8, 10, "
+            "are searched together, each from its neighbour: four of them cost about twice as "
+            "much as one, and the steps of your KSampler pick among them."), [io.Int]),
         io.Combo.Input("method", options=list(METHODS), default="fit", tooltip=METHOD_HELP),
         io.Combo.Input("effort", options=list(EFFORTS), default="standard", tooltip=EFFORT_HELP),
         io.Int.Input("seed", default=0, min=0, max=2**32 - 1, control_after_generate=False,
                      tooltip="Noise to search on. The same seed gives the same solver."),
         io.String.Input("name", default="", tooltip="Name of the preset; empty makes one from "
-                        "model, steps and CFG."),
+                        "model, steps and CFG. With several steps each has its own behind it."),
         io.Float.Input("cfg", default=4.0, min=0.0, max=100.0, step=0.1,
                        tooltip="The CFG you will sample with; the solver is made for it. Not "
                                "used when a guider is connected."),
@@ -169,13 +188,18 @@ def _side_by_side(info: PresetInfo) -> list[str]:
             if mean is not None and median is not None and elsewhere is not None]
 
 
-def _report(preset: Preset, run: Run, name: str) -> str:
-    info = preset.info
-    return "\n".join([
-        f"Saved as '{name}': {preset.solver.nfe} steps, {info.method}, id {preset.id}.",
+def _report(found: Sequence[Member]) -> str:
+    lines = [line for member in found for line in _lines(member)]
+    return "\n".join([*lines, f"torch {torch.__version__}"])
+
+
+def _lines(member: Member) -> list[str]:
+    preset, run = member
+    return [
+        f"Saved as '{preset.info.name}': {preset.solver.nfe} steps, {preset.info.method}, "
+        f"id {preset.id}.",
         preset.promise,
-        *_side_by_side(info),
+        *_side_by_side(preset.info),
         f"Found by: {run.best_label}; the search {run.ended_by} after {run.model_calls} model "
         f"calls and {run.seconds:.0f} s.",
-        f"torch {torch.__version__}",
-    ])
+    ]

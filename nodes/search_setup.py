@@ -49,7 +49,6 @@ class Setup:
         sizes, denoise = self.config.sizes, self.config.denoise
         self.deal(session)
         first = first_sigma(session.sampling, denoise)
-        found = screened(session.sampling, self.config.steps, denoise)
         starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
         balance = self._balance(session, starts)
         return Problem(
@@ -58,7 +57,7 @@ class Setup:
             fit=sizes.fit,
             flow=model.flow,
             sigma_max=first,
-            schedules={name: _from(first, sigmas) for name, sigmas in found.items()},
+            schedules=self.schedules(session),
             clock=rest(clocks(session.sampling)[0], first),
             time=rest(clocks(session.sampling)[1], first),
             batch=self.batch,
@@ -68,6 +67,13 @@ class Setup:
             canvas=session.canvas,
             balance=balance,
         )
+
+    def schedules(self, session: Session) -> dict[str, Tensor]:
+        """Name -> (N + 1,) the ordinary schedules, beginning where the way begins."""
+        denoise = self.config.denoise
+        first = first_sigma(session.sampling, denoise)
+        found = screened(session.sampling, self.config.steps, denoise)
+        return {name: _from(first, sigmas) for name, sigmas in found.items()}
 
     def searched(self, session: Session, run: Run) -> Trial:
         """The search's own starts in the model's units, with the ends of its teacher."""

@@ -62,7 +62,8 @@ class UseSolver(io.ComfyNode):
             category=CATEGORY,
             description="Makes every KSampler behind it use the solver. The KSampler's own "
                         "sampler, scheduler and steps are then not used; its seed, CFG, prompts "
-                        "and denoise are. With denoise below 1 all steps are laid into the rest "
+                        "and denoise are. Of solvers searched for several steps its steps pick "
+                        "one. With denoise below 1 all steps are laid into the rest "
                         "of the way.",
             search_aliases=["fast sampler", "ksampler solver", "apply solver"],
             inputs=[io.Model.Input("model", tooltip="The model to sample."), solver_input()],

@@ -67,6 +67,8 @@ class Problem:
             None where nobody says.
         canvas: which media lie in a state; each of about the same norm (Canvas.balance).
         balance: (1, C, ...) factors by which states are those of the model; None: they are.
+        told: name -> (N,) noise levels that the model is told on a schedule, where these are not
+            its own.
     """
 
     denoise: RowDenoise
@@ -83,6 +85,7 @@ class Problem:
     guidance: Callable[[], Tensor | None] = lambda: None
     canvas: Canvas = PLAIN
     balance: Tensor | None = None
+    told: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -122,6 +125,10 @@ class Run:
         on_event: told of every offer and phase.
         stop: asked before every model call; true ends the search.
         on_call: told the model calls spent, after each.
+        traced: a teacher with its trajectories of the same starts: it is not run again.
+        settled: a teacher whose length was checked on the same starts.
+        ranking: names of schedules, the better ones first, where a method ranked them.
+        tables: handcrafted tables worth trying, where it is known (otherwise all).
     """
 
     problem: Problem
@@ -138,6 +145,10 @@ class Run:
     reference: Tensor | None = None
     added: Tensor | None = None
     teacher_calls: int = 0
+    traced: tuple[Solver, Trajectory] | None = None
+    settled: Solver | None = None
+    ranking: list[str] = field(default_factory=list)
+    tables: tuple[str, ...] = ()
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -193,16 +204,19 @@ class Run:
         Raises:
             SearchError: when these would not fit into main memory.
         """
-        self.tell(f"teacher, {teacher.nfe} calls")
         self.teacher_calls = teacher.nfe
         count = len(self.problem.starts)
         kept, rest = torch.arange(count).tensor_split([keep or count])
+        if self.traced is not None and _same(teacher, *self.traced, len(kept)):
+            return self.traced[1]
+        self.tell(f"teacher, {teacher.nfe} calls")
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
         with torch.no_grad():
             trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept],
                                lambda _: self.added)
         ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
         self.reference = torch.cat([trajectory.end, *ends])
+        self.traced = teacher, trajectory
         return trajectory
 
     def ends(self, solver: Solver, items: Tensor) -> Tensor:
@@ -278,6 +292,14 @@ class Run:
             raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
         if self.seconds > self.budget.seconds:
             raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
+
+
+def _same(wanted: Solver, teacher: Solver, trajectory: Trajectory, starts: int) -> bool:
+    """Whether this teacher's trajectories, of as many starts, are there already."""
+    equal = teacher.steps == wanted.steps and all(
+        torch.equal(getattr(teacher, table), getattr(wanted, table))
+        for table in ("sigmas", "weights"))
+    return equal and trajectory.end.shape[0] >= starts
 
 
 def _check_room(needed: int) -> None:

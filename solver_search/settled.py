@@ -81,13 +81,16 @@ def lengths(calls: int, most: int) -> list[int]:
 
 
 def checked_teacher(run: Run, calls: int, known: Sequence[Solver]) -> Solver:
-    """An accurate teacher that is long enough for a problem, or as long as the budget allows.
+    """An accurate teacher that is long enough for a problem, or as long as the budget allows; the
+    one that was so found for these starts already, where there is one.
 
     Args:
         run: its model calls are counted.
         calls: length to begin with.
         known: solvers to be beaten; the error of the best is what is to be judged.
     """
+    if run.settled is not None:
+        return run.settled
     problem, few = run.problem, run.fitted[:CHECKED]
     ends = [run.ends(solver, few) for solver in known]
     most = OF_BUDGET * run.budget.model_calls / len(problem.starts)
@@ -103,4 +106,5 @@ def checked_teacher(run: Run, calls: int, known: Sequence[Solver]) -> Solver:
     verdict = "" if found.agreed else ", though no longer one was allowed"
     run.tell(f"teacher of {found.calls} calls, {found.off:.4f} from another length where known "
              f"solvers err by {found.judged:.4f}{verdict}")
-    return teacher(found.calls)
+    run.settled = teacher(found.calls)
+    return run.settled

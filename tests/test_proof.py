@@ -213,3 +213,23 @@ def test_a_contest_lets_pioneers_choose_the_schedules(proof: ModuleType) -> None
     assert len(runs) == len(set(runs)) == evidence.runs_of_contest(tried, 6, rounds)
     assert {one.scheduler for one in found.ranking if one.sampler == "deis"} == {"b", "c"}
     assert {one.sampler for one in found.ranking[-2:]} == {"lms"}
+
+
+@pytest.mark.parametrize("effort", ["quick", "standard", "thorough"])
+@pytest.mark.parametrize("family", ["SD3", "SD1.5"])
+def test_four_members_cost_at_most_twice_one(world: World, family: str, effort: str) -> None:
+    """Search and proof together, as they are told before."""
+    config, shared = load("solver_search.config"), load("solver_search.family")
+    sessions, subject = load("nodes.comfy_bridge.session"), FAMILIES[family].build()
+    request = config.SearchConfig(6, effort=effort)
+    setup = load("nodes.search_setup").Setup(torch.zeros(4, *subject.latent.shape[1:]), request)
+    guider = sessions.make_guider(subject.model, subject.positive, subject.negative, 3.0)
+
+    def told(session: Any) -> tuple[int, int]:  # noqa: ANN401
+        calls = load("nodes.proof").proof_calls
+        return calls(setup, session), calls(setup, session, [5, 8, 10])
+
+    one, four = sessions.within(guider, setup.latent, told, seed=0)
+    whole = shared.whole_budget(request.budget, 4).model_calls
+    assert one < four
+    assert whole + four <= 2 * (request.budget.model_calls + one)

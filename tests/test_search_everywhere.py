@@ -47,7 +47,7 @@ def run_job(subject: Subject, **more: Any) -> Any:  # noqa: ANN401
     size = nested([torch.zeros(2, *shape) for shape in shapes_of(subject.latent)])
     job = jobs.Job(guider, more.pop("latent", size), config, 3.0, "test",
                    on_estimate=told.append, on_event=lambda e: phases.append(e.phase))
-    preset, run = job.run()
+    [(preset, run)] = job.run()
     return preset, run, told[0]
 
 
@@ -230,7 +230,7 @@ def test_a_model_without_a_gradient_is_searched_by_the_default(
     guider = session.make_guider(subject.model, subject.positive, subject.negative, 3.0)
     job = jobs.Job(guider, torch.zeros(2, *subject.latent.shape[1:]), config, 3.0, "test",
                    on_event=lambda event: told.append(event.phase))
-    preset, run = job.run()
+    [(preset, run)] = job.run()
     assert preset.info.method == "fit"
     assert any("goes on with 'fit'" in line for line in told)
     assert run.model_calls < 2 * SMALL["model_calls"] + 500

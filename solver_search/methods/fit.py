@@ -98,12 +98,15 @@ def fit(run: Run, settings: FitSettings) -> None:
     run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), f"dpmpp_2m/{first}")
     known = best_known(run, teacher, run.fitted, settings.known)
     run.offer(known[0].solver, known[0].label)
+    run.tables = (known[0].table,)
     kinds = (False, True) if settings.free else (False,)
     affordable = COMPARING * run.budget.model_calls / (len(kinds) * len(more) * run.problem.steps)
     count = max(2, int(min(1 + 2 * settings.starts, affordable)))
     names = _schedules(run, teacher, known, few, count)
     more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
-    candidates = _candidates(run, teacher, names, more, kinds)[: settings.starts + 1]
+    candidates = _candidates(run, teacher, names, more, kinds)
+    run.ranking = list(dict.fromkeys(c.schedule for c in candidates))
+    candidates = candidates[: settings.starts + 1]
     apart = Apart(guidance=settings.guidance and run.guided,
                   means=settings.means and run.problem.starts[0, 0].numel() > 1)
     if apart != ALL_ALIKE:
@@ -124,7 +127,10 @@ def _teacher(run: Run, settings: FitSettings) -> Solver:
 def _schedules(run: Run, teacher: Trajectory, known: list[Known], few: Tensor,
                count: int) -> list[str]:
     """Names of the better schedules: the better half by rows fitted on the teacher's own states,
-    then by rows fitted on the student's, on a few starts; and that of the best known solver."""
+    then by rows fitted on the student's, on a few starts; and that of the best known solver.
+    All, where there are no more than `count`."""
+    if len(run.problem.schedules) <= count:
+        return list(run.problem.schedules)
     ranked = sorted(run.problem.schedules, key=lambda name: _ease(run, teacher, name))
     screened = [c.schedule for c in _candidates(run, teacher, ranked[: (len(ranked) + 1) // 2],
                                                 few, (False,))]
@@ -167,7 +173,8 @@ def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tens
     for name in schedules:
         for free in kinds:
             try:
-                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=free)
+                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=free,
+                                       told=run.problem.told.get(name))
             except SolverError:  # free rows of a hopeless schedule may leave every bound
                 continue
             found.append(Candidate(name, "free" if free else "consistent", solver,
@@ -181,7 +188,8 @@ def _with_apart(run: Run, teacher: Trajectory, candidate: Candidate, items: Tens
     """The candidate with more rows of their own, where these pay for their cost."""
     try:
         solver, end = fit_rows(run, teacher, run.problem.schedules[candidate.schedule], items,
-                               free=candidate.kind == "free", apart=apart)
+                               free=candidate.kind == "free", apart=apart,
+                               told=run.problem.told.get(candidate.schedule))
     except SolverError:
         return candidate
     errors = run.errors_of(end, items)

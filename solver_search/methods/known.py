@@ -51,6 +51,11 @@ class Known:
     ends: Tensor
 
     @property
+    def table(self) -> str:
+        """Name of its table."""
+        return self.label.partition("/")[0]
+
+    @property
     def schedule(self) -> str:
         """Name of its schedule."""
         return self.label.partition("/")[2]
@@ -74,7 +79,7 @@ def best_known(run: Run, teacher: Trajectory, items: Tensor, share: float) -> li
         those that reached the last round, best first, all tried on the same starts: as many of
         `items` as the share pays for.
     """
-    left = ranked(run.problem, teacher)
+    left = ranked(run.problem, teacher, run.tables)
     affordable = share * run.budget.model_calls / run.problem.steps
     rounds = _rounds(int(max(1, min(len(items), affordable / FINALISTS))))
     for before, until in pairwise([0, *rounds]):
@@ -87,16 +92,18 @@ def best_known(run: Run, teacher: Trajectory, items: Tensor, share: float) -> li
 
 
 @torch.no_grad()
-def ranked(problem: Problem, teacher: Trajectory) -> list[Known]:
-    """All tables on all schedules, untried, the most promising first; costs no model call.
+def ranked(problem: Problem, teacher: Trajectory, tables: tuple[str, ...] = ()) -> list[Known]:
+    """All tables, or those named, on all schedules, untried, the most promising first; costs no
+    model call.
 
     Tables that blow up by themselves are left out (free rows of ipndm_v, see there).
     """
+    tables = tables or (HANDCRAFTED if problem.flow else HANDCRAFTED + EPS_ONLY)
     few, found = torch.arange(min(TRACED, teacher.states.shape[1])), []
     for schedule, sigmas in problem.schedules.items():
         states = torch.stack([teacher.at(float(sigma), few) for sigma in sigmas])
         outputs = torch.stack([teacher.denoised(float(sigma), few) for sigma in sigmas[:-1]])
-        for name in HANDCRAFTED if problem.flow else HANDCRAFTED + EPS_ONLY:
+        for name in tables:
             try:
                 solver = TABLEAUS[name](sigmas, flow=problem.flow)
             except SolverError:

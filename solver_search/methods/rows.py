@@ -58,8 +58,8 @@ ALL_ALIKE = Apart()
 
 @torch.no_grad()
 def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
-             free: bool = False, apart: Apart = ALL_ALIKE,
-             ridge: float | None = None) -> tuple[Solver, Tensor]:
+             free: bool = False, apart: Apart = ALL_ALIKE, ridge: float | None = None,
+             told: Tensor | None = None) -> tuple[Solver, Tensor]:
     """The solver with fitted rows on given sigmas; see RowFit.
 
     Returns:
@@ -68,7 +68,8 @@ def fit_rows(run: Run, teacher: Trajectory, sigmas: Tensor, items: Tensor, *,
     Raises:
         SolverError: if free rows grow beyond what a solver may hold.
     """
-    fit = RowFit(run, teacher, items, free, apart, RIDGE[free] if ridge is None else ridge)
+    ridge = RIDGE[free] if ridge is None else ridge
+    fit = RowFit(run, teacher, items, free, apart, ridge, told)
     end = fit.walk(sigmas)
     return fit.solver(sigmas, end), end.x
 
@@ -101,6 +102,7 @@ class RowFit:
         free: row sums and the state's factor are fitted too.
         apart: what gets rows of its own.
         ridge: pull to the known row, relative to an output's square.
+        told: (N,) noise levels told to the model; None: those of the states.
     """
 
     run: Run
@@ -109,6 +111,7 @@ class RowFit:
     free: bool
     apart: Apart
     ridge: float
+    told: Tensor | None = None
 
     @torch.no_grad()
     def walk(self, sigmas: Tensor) -> Way:
@@ -130,11 +133,13 @@ class RowFit:
         beside = {name: gathered(sigmas.double(), table, flow=flow, start=start)
                   for name, table in zip(names, rows[1:], strict=True)
                   if name in self.apart.tables}
-        solver = from_denoised_rows(sigmas, rows[0], flow=flow, start=start)
+        solver = from_denoised_rows(sigmas, rows[0], flow=flow, start=start,
+                                    model_sigmas=self.told)
         return replace(solver, beside=beside)
 
     def _called(self, way: Way, sigma: Tensor) -> Way:
-        denoised = self.run.denoise(self.items)(way.x, sigma.to(way.x.dtype).to(way.x.device))
+        asked = (sigma if self.told is None else self.told[len(way.outputs)]).to(way.x)
+        denoised = self.run.denoise(self.items)(way.x, asked)
         added = (self.run.added,) if self.apart.guidance else ()
         return replace(way, outputs=(*way.outputs, denoised), added=(*way.added, *added))
 
