@@ -102,12 +102,17 @@ def changed(**parts: object) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("family", ["SD1.5", "SD3", "LTX-2"])
-@pytest.mark.parametrize("forgotten", ["mean_weights", "model_sigmas", "start"])
+@pytest.mark.parametrize("forgotten", ["mean_weights", "guidance_weights", "guidance_mean_weights",
+                                       "model_sigmas", "start"])
 def test_a_solver_that_forgets_a_field_is_seen(family: str, forgotten: str) -> None:
-    """Means as the rest, visited levels told, a start that counts as it is: each changes all."""
+    """Means as the rest, guidance as it comes, visited levels told, a start that counts as it is:
+    each changes all."""
     subject = FAMILIES[family].build()
-    none = torch.ones(STEPS) if forgotten == "start" else None
-    pair = Pair(forgotten, SEARCHED.expected, Ours(changed(**{forgotten: none})))
+    beside = random_solver(subject, STEPS).beside
+    other = {"start": torch.ones(STEPS), "model_sigmas": None}
+    part = ({forgotten: other[forgotten]} if forgotten in other else
+            {"beside": {name: table for name, table in beside.items() if name != forgotten}})
+    pair = Pair(forgotten, SEARCHED.expected, Ours(changed(**part)))
     with pytest.raises(CellError, match="off by"):
         outcome(lambda: subject, Way(ksampler, (pair,)))
 
@@ -132,6 +137,33 @@ def test_means_painted_outside_the_mask_are_seen(monkeypatch: pytest.MonkeyPatch
     subject = FAMILIES["SD3"].build()
     with pytest.raises(CellError, match="off by"):
         outcome(lambda: subject, OTHER_WAYS["soft mask"])
+
+
+@pytest.mark.parametrize("way", ["soft mask", "a mask for each of a batch of 3"])
+def test_guidance_painted_outside_the_mask_is_seen(way: str,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means, one number for each channel, are masked as they must be."""
+    forget(monkeypatch, "painted", lambda self, change: (
+        change if change.shape[-1] > 1 else change * self.mask))
+    subject = FAMILIES["SD3"].build()
+    with pytest.raises(CellError, match="off by"):
+        outcome(lambda: subject, OTHER_WAYS[way])
+
+
+def test_guidance_of_another_call_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What guidance added in the call before."""
+    class Late(load("nodes.comfy_bridge.guiding").Guiding):
+        before: torch.Tensor | None = None
+
+        def added(self, denoised: torch.Tensor) -> torch.Tensor | None:
+            found = self.before
+            self.before = super().added(denoised)
+            return found
+
+    monkeypatch.setattr(load("nodes.comfy_bridge.apply"), "Guiding", Late)
+    subject = FAMILIES["SD3"].build()
+    with pytest.raises(CellError, match="off by"):
+        outcome(lambda: subject, KSAMPLER)
 
 
 def test_a_picture_that_is_hardly_changed_outside_the_mask_is_seen() -> None:

@@ -47,11 +47,14 @@ def test_a_soft_mask_mixes_the_end_with_the_picture(mask: float) -> None:
     subject = FAMILIES["SD3"].build()
     solver = random_solver(subject, STEPS).without(mean=True)
     generator = torch.Generator().manual_seed(1)
-    x, kept, *outs = torch.randn(STEPS + 2, 2, 3, 4, 4, generator=generator, dtype=torch.float64)
-    left, again = iter(outs), iter(outs)
-    own = loop.sample(lambda state, sigma: next(left), solver, x)
+    x, kept, *rest = torch.randn(2 * STEPS + 2, 2, 3, 4, 4, generator=generator,
+                                 dtype=torch.float64)
+    outs, added = rest[:STEPS], rest[STEPS:]
+    left, again, first, second = iter(outs), iter(outs), iter(added), iter(added)
+    own = loop.sample(lambda state, sigma: next(left), solver, x, guidance=lambda _: next(first))
     mixed = loop.sample(lambda state, sigma: mask * next(again) + (1 - mask) * kept,
-                        solver, x, canvas=canvas.Canvas((), torch.full_like(x, mask), kept))
+                        solver, x, canvas=canvas.Canvas((), torch.full_like(x, mask), kept),
+                        guidance=lambda _: next(second))
     assert torch.allclose(mixed, mask * own + (1 - mask) * kept, atol=1e-12)  # float64
 
 
@@ -143,7 +146,7 @@ def test_a_measured_cfg_range_is_said_where_it_ends(subject: Subject, said: list
 def test_unknown_media_leave_the_means_out_and_say_so(said: list[str]) -> None:
     """The neighbour of case 07: a packed state and a model that does not tell its shapes."""
     subject = FAMILIES["SD3"].build()
-    solver = random_solver(subject, STEPS)
+    solver = random_solver(subject, STEPS).without(guidance=True)  # this model shows none
     preset = preset_for(subject, solver)
     guider = SimpleNamespace(conds={}, cfg=3.0, inner_model=subject.model.model)
 

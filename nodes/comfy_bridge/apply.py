@@ -59,7 +59,8 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
 
     Its name is a contract for packs that recognise samplers by theirs (step caches and the like):
     `sampler_function.__name__` is "sample_solver_search", for every way a preset is used. It
-    makes at most one model call and exactly one callback per step, in order, and adds no noise.
+    makes at most one model call and exactly one callback per step, in order, and adds no noise;
+    a guider that hides what guidance adds costs one model call more.
     `transformer_options["sample_sigmas"]` holds the noise levels that the model is told. In the
     step that ends at sigma 0 the callback's `denoised` is the finished state.
 
@@ -109,8 +110,11 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
         callback({"i": row, "x": state, "denoised": denoised, "sigma": visited[row],
                   "sigma_hat": visited[row]})
 
-    end = sample(lambda state, sigma: model(state, sigma.repeat(len(state)), **named), solver, x,
-                 tell, check=True, feature=feature, canvas=canvas,
+    def denoise(state: Tensor, sigma: Tensor) -> Tensor:
+        denoised = model(state, sigma.repeat(len(state)), **named)
+        return denoised if guiding is None else guiding.checked(denoised)
+
+    end = sample(denoise, solver, x, tell, check=True, feature=feature, canvas=canvas,
                  guidance=None if guiding is None else guiding.added)
     for state in waiting:
         tell(solver.steps - 1, state, end)

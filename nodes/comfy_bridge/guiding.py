@@ -32,17 +32,28 @@ class Guiding:
     def added(self, denoised: Tensor) -> Tensor | None:
         """(B, C, ...) what guidance added to the call that gave `denoised`, and forgets it; None:
         the guider did not say."""
-        found, self.newest = self.newest, None
-        fits = found is not None and found.shape == denoised.shape
-        if self.needed and not fits:
+        found = self.newest if self._fits(denoised) else None
+        self.newest = None
+        return found
+
+    def checked(self, denoised: Tensor) -> Tensor:
+        """What a call gave, before anyone is told of it.
+
+        Raises:
+            HiddenGuidanceError: see the class.
+        """
+        if self.needed and not self._fits(denoised):
             raise HiddenGuidanceError
         self.needed = False
-        return found if fits else None
+        return denoised
 
     def patched(self, model_options: dict[str, Any]) -> dict[str, Any]:
         """A copy of `model_options` with the hook behind all others."""
         return comfy.model_patcher.set_model_options_post_cfg_function(
             dict(model_options), self._keep)
+
+    def _fits(self, denoised: Tensor) -> bool:
+        return self.newest is not None and self.newest.shape == denoised.shape
 
     def _keep(self, args: dict[str, Any]) -> Tensor:
         denoised, positive = args["denoised"], args.get("cond_denoised")

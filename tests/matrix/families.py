@@ -75,6 +75,12 @@ def words(width: int = WIDTH, seed: int = 0, **more: Any) -> list:  # noqa: ANN4
     return [[made, {name: _random(shape, generator) for name, shape in more.items()}]]
 
 
+def other_words(subject: Subject) -> list:
+    """A second prompt of the same shape."""
+    tensor, about = subject.positive[0]
+    return [[tensor.flip(-1).contiguous(), dict(about)]]
+
+
 def _random(shape: Any, generator: torch.Generator) -> Any:  # noqa: ANN401
     return torch.randn(shape, generator=generator) if isinstance(shape, tuple) else shape
 

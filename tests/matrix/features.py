@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .families import FAMILIES, GAIN, UNET, Subject, initialise, sd15
+from .families import FAMILIES, GAIN, UNET, Subject, initialise, other_words, sd15
 from .masks import RAMP, painted
 from .ways import KSAMPLER, MASKED, Way, half_mask, ksampler, picture
 
@@ -67,12 +67,6 @@ def lora_hook(subject: Subject) -> Subject:
     group = comfy.hooks.create_hook_lora(lora_weights(subject), 1.0, 0.0)
     positive = comfy.hooks.set_hooks_for_conditioning(subject.positive, group)
     return replace(subject, positive=positive)
-
-
-def other_words(subject: Subject) -> list:
-    """A second prompt of the same shape."""
-    tensor, about = subject.positive[0]
-    return [[tensor.flip(-1).contiguous(), dict(about)]]
 
 
 def scheduled(subject: Subject) -> Subject:
@@ -174,6 +168,12 @@ def compiled(subject: Subject) -> Subject:
     return replace(subject, model=model)
 
 
+def cfg_on_the_way(subject: Subject) -> Subject:
+    """A CFG that falls to 1 with the noise: two of ComfyUI's CFGOverride."""
+    middle = node("nodes_custom_sampler", "CFGOverride", 2.0, 0.2, 0.6)
+    return node("nodes_custom_sampler", "CFGOverride", 1.0, 0.6, 1.0)(middle(subject))
+
+
 def inpaint_model(subject: Subject) -> Subject:
     """A UNet that also sees the picture and the mask: nine channels."""
     own = sd15(channels=9)
@@ -227,8 +227,14 @@ FEATURES: dict[str, Feature] = {
     "patch that looks up its step": Feature(step_patch, way=Way(ksampler)),
     "RescaleCFG": Feature(node("nodes_model_advanced", "RescaleCFG", 0.7)),
     "APG": Feature(node("nodes_apg", "APG", 0.5, 1.0, -0.5)),
+    "APG without momentum": Feature(node("nodes_apg", "APG", 0.5, 1.0, 0.0)),
     "CFG-Zero*": Feature(node("nodes_cfg", "CFGZeroStar")),
+    "CFG that changes on the way (CFGOverride)": Feature(cfg_on_the_way),
+    "RenormCFG": Feature(node("nodes_lumina2", "RenormCFG", 100.0, 1.0), TRANSFORMER),
+    "TCFG": Feature(node("nodes_tcfg", "TCFG")),
+    "NAG": Feature(node("nodes_nag", "NAGuidance", 3.0, 0.5, 1.5), UNET_ONLY),
     "CFGNorm": Feature(node("nodes_cfg", "CFGNorm", 0.5)),
+    "CFGNorm before CFG": Feature(node("nodes_cfg", "CFGNorm", 0.5, True)),
     "Perturbed attention": Feature(node("nodes_pag", "PerturbedAttentionGuidance", 2.0),
                                    UNET_ONLY),
     "Skip layer guidance": Feature(node("nodes_slg", "SkipLayerGuidanceDiT", 3.0, 0.0, 1.0, "0",

@@ -3,16 +3,24 @@ r"""The independent path: the formula of presets/FORMAT.md as it stands there, i
     x[n+1] = start[n] * ratio * x[0] + reach[n] * sum_j weights[n, j] * D[j],
     ratio = sigma[n+1] / sigma[0],   reach[n] = alpha(sigma[n+1]) - ratio * alpha(sigma[0])
 
-with each channel's mean after `mean_weights`, in each medium of a nested latent by itself. It
-calls the guider, and knows nothing of ComfyUI's sampler functions nor of our loop.
+with each channel's mean after `mean_weights`, in each medium of a nested latent by itself, and
+
+    + reach[n] * sum_j guidance_weights[n, j] * G[j]
+
+with each channel's mean of G after `guidance_mean_weights`. G = out - C: what the guider made of a
+call, before any mask, less the output for the positive prompt alone. Both are read by a post-CFG
+function of this file in the options that the guider is called with, behind all others there; a
+guider that shows none has G = 0. C is as functions before CFG leave it, and DualCFGGuider shows
+its second prompt's. The formula calls the guider, and knows nothing of ComfyUI's sampler
+functions nor of our loop and hook.
 
 Masks are as ComfyUI shows them to a model: it sees m * x + (1 - m) * (the noised picture L), and
-D = m * out + (1 - m) * L. With M, the m of the last model call, each state is rows + M * means:
-what means do beside is painted as far as the mask allows. Rows that do not sum to 1 would leave a
-multiple of L outside the mask; there the finished state, and only that, is on the straight line
-from its start to the picture instead:
+D = m * out + (1 - m) * L. With M, the m of the last model call, each state is rows + M * extra:
+what means and guidance do beside is painted as far as the mask allows. Rows that do not sum to 1
+would leave a multiple of L outside the mask; there the finished state, and only that, is on the
+straight line from its start to the picture instead:
 
-    end = rows + M * means + (1 - M) * (line - T),
+    end = rows + M * extra + (1 - M) * (line - T),
     line = ratio * x[0] + reach * L,   T = start * ratio * x[0] + reach * sum_j weights[j] * L
 
 Rows that sum to 1 have line = T, and nothing is corrected.
@@ -53,12 +61,17 @@ class Formula:
         ratio, reach, factor = self._shares(n)
         return factor * ratio * self.start + reach * _sum(self.solver.weights[n], outputs)
 
-    def means(self, n: int, outputs: list[Tensor]) -> Tensor | float:
-        """What each channel's mean gets beside."""
-        if "mean_weights" not in self.solver.beside:
-            return 0.0
-        beside = self.solver.beside["mean_weights"][n] - self.solver.weights[n]
-        return self._shares(n)[1] * _sum(beside, [means_of(d, self.shapes) for d in outputs])
+    def extra(self, n: int, outputs: list[Tensor], added: list[Tensor]) -> Tensor | float:
+        """What each channel's mean gets beside, and what guidance adds."""
+        solver = self.solver
+        none = torch.zeros_like(solver.weights)
+        guided = solver.beside.get("guidance_weights", none)
+        tables = [(solver.beside.get("mean_weights", solver.weights) - solver.weights,
+                   [means_of(d, self.shapes) for d in outputs]),
+                  (guided, added),
+                  (solver.beside.get("guidance_mean_weights", guided) - guided,
+                   [means_of(g, self.shapes) for g in added])]
+        return self._shares(n)[1] * sum(_sum(table[n], seen) for table, seen in tables)
 
     def off_the_line(self, n: int, picture: Tensor) -> Tensor:
         """line - T: how far the rows leave the straight line to a picture."""
@@ -107,14 +120,23 @@ class Seen:
     mask: Tensor | None
     asked: Tensor
 
-    def denoised(self, x: Tensor, told: float) -> Tensor:
-        """D for a float64 state."""
+    def called(self, x: Tensor, told: float) -> tuple[Tensor, Tensor]:
+        """D and G for a float64 state."""
         sigma, mask = torch.full((len(x),), told, dtype=torch.float32), self.mask_at(told)
         beyond = self.wrap.inner_model.scale_latent_inpaint(
             x=x.float(), sigma=sigma, noise=self.noise, latent_image=self.picture)
         shown = mask * x + (1 - mask) * beyond.double()
-        out = self.wrap(shown.float(), sigma, **self.extra_args).double()
-        return mask * out + (1 - mask) * self.picture.double()
+        added, watched = [torch.zeros_like(x)], dict(self.extra_args["model_options"])
+
+        def noted(args: dict[str, Any]) -> Tensor:
+            added.append(args["denoised"].double() - args["cond_denoised"].double())
+            return args["denoised"]
+
+        watched["sampler_post_cfg_function"] = [*watched.get("sampler_post_cfg_function", ()),
+                                                noted]
+        named = {**self.extra_args, "model_options": watched}
+        out = self.wrap(shown.float(), sigma, **named).double()
+        return mask * out + (1 - mask) * self.picture.double(), added[-1]
 
     def mask_at(self, told: float) -> Tensor:
         """The mask of a model call; differential diffusion has another for each."""
@@ -164,13 +186,16 @@ class FormulaSampler:
         return ms.inverse_noise_scaling(sigmas[-1], begun.float())
 
     def _run(self, formula: Formula, seen: Seen, callback: Callable) -> Tensor:
-        solver, x, outputs = formula.solver, formula.start, []
+        solver, x, outputs, added = formula.solver, formula.start, [], []
         levels = [self.bent(told, solver.sigmas) for told in _told(solver)[:-1].tolist()]
         mask = seen.mask_at(levels[-1])
         for n, (told, read) in enumerate(zip(levels, _read(solver), strict=True)):
             before = x
-            outputs.append(seen.denoised(x, told) if read else torch.zeros_like(x))
-            x = formula.rows(n, outputs) + mask * formula.means(n, outputs)
+            none = torch.zeros_like(x)
+            output, guidance = seen.called(x, told) if read else (none, none)
+            outputs.append(output)
+            added.append(guidance)
+            x = formula.rows(n, outputs) + mask * formula.extra(n, outputs, added)
             if n == solver.steps - 1:
                 x = x + (1 - mask) * formula.off_the_line(n, seen.picture.double())
             shown = x if solver.sigmas[n + 1] == 0 else outputs[n]

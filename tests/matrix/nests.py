@@ -19,16 +19,19 @@ SIZES, MEANS = (1.0, 20.0), (1.0, -20.0)
 
 
 class _Net(nn.Module):
-    """Velocity of the estimate mean + 0.7 * size * tanh(x / size), for media packed in one row."""
+    """Velocity of the estimate mean + 0.7 * size * tanh(x / size + prompt), for media packed in
+    one row."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dtype = torch.float32
         self.weight = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x: Tensor, timestep: Tensor, **more: Any) -> Tensor:  # noqa: ANN401
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor,
+                **more: Any) -> Tensor:  # noqa: ANN401
         size, mean = (_spread(values).to(x.device) for values in (SIZES, MEANS))
-        estimate = mean + 0.7 * size * torch.tanh(x / size)
+        prompt = context.mean((1, 2)).view(-1, 1, 1)
+        estimate = mean + 0.7 * size * torch.tanh(x / size + prompt)
         return (x - estimate) / timestep.view(-1, 1, 1)
 
 
@@ -50,6 +53,6 @@ def two_media() -> Subject:
     model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLUX, device="cpu")
     model.diffusion_model = _Net()
     cpu = torch.device("cpu")
-    prompt = [[torch.zeros(1, 4, 8), {}]]
-    return Subject(ModelPatcher(model, cpu, cpu), prompt, prompt,
+    prompts = [[[torch.full((1, 4, 8), level), {}]] for level in (0.2, -0.1)]
+    return Subject(ModelPatcher(model, cpu, cpu), *prompts,
                    nested([torch.zeros(shape) for shape in MEDIA]))

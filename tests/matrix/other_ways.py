@@ -20,11 +20,13 @@ from .ways import (
     advanced,
     cfg_guider,
     custom,
+    dual_guider,
     half_mask,
     in_turn,
     ksampler,
     picture,
     split,
+    two_models_guider,
 )
 from .who import Ours, Plain, Who, comfy_euler
 
@@ -122,6 +124,8 @@ ON = ("SD1.5", "SD3", "Wan 2.1", "LTX-2")
 FLAT = ON[:3]  # ComfyUI's LatentFromBatch takes no nested latents
 OTHER_WAYS: dict[str, Way] = {
     **MASK_WAYS,
+    "DualCFGGuider, nested": Way(advanced(dual_guider("nested"))),
+    "DualModelGuider": Way(advanced(two_models_guider)),
     "denoised output": Way(advanced(cfg_guider, outputs=2)),
     "callbacks of a KSampler": Way(callbacks),
     "no model call in the first step": Way(callbacks, (SKIPPING,)),

@@ -1,8 +1,9 @@
-"""A preset as a search leaves them: free rows, means of their own, noise levels of its own.
+"""A preset as a search leaves them: free rows, means of their own, noise levels of its own,
+and what guidance adds weighed apart.
 
 No such table is a good solver; it only must differ, clearly and everywhere, from what plumbing
-might put in its place: rows that sum to 1, one table for means and rest, the levels visited
-instead of those told.
+might put in its place: rows that sum to 1, one table for means and rest, no guidance weights, the
+levels visited instead of those told.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .families import Subject
 
 STEPS, CFG, SEED = 4, 3.0, 5
 LEAST, MOST = 0.03, 0.06  # how far sums, starts and levels are from what a plain table has
+GUIDED = 0.05  # least size of the weights over what guidance adds
 
 
 def simple(subject: Subject, steps: int = STEPS) -> Tensor:
@@ -69,7 +71,15 @@ def random_solver(subject: Subject, steps: int) -> Any:  # noqa: ANN401
     told = sigmas[:-1] * (1 - _some(generator, steps))
     return load("solver_search.solver").Solver(
         sigmas, tables[0], flow, 1 + _signs(generator, steps) * _some(generator, steps), told,
-        beside={"mean_weights": tables[1]})
+        beside={"mean_weights": tables[1], **guidance_tables(generator, steps)})
+
+
+def guidance_tables(generator: torch.Generator, steps: int) -> dict[str, Tensor]:
+    """Small weights over what guidance adds, and others over its means; all of them count."""
+    return {name: (GUIDED * (_signs(generator, steps * steps)
+                             * (1 + _some(generator, steps * steps, 0.0, 1.0)))
+                   ).reshape(steps, steps).tril()
+            for name in ("guidance_weights", "guidance_mean_weights")}
 
 
 def _free(table: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from tests.pack import load
 
-from .families import Subject
+from .families import Subject, other_words
 from .media import Latent, each, media, nested, packed, side_by_side
 from .searched import CFG, SEED, STEPS, euler, searched
 from .who import Ours, Own, Plain, Who, comfy_euler
@@ -183,7 +183,7 @@ def seen_by_a_search(subject: Subject, who: Who) -> Latent:
         load("nodes.repeatable").check_memoryless(inside, inside.starts(noise), torch.float32)
         ends = load("solver_search.sample").sample(
             lambda x, sigma: inside.denoise(x, sigma, torch.zeros(1, dtype=torch.long)),
-            solver, inside.starts(noise), canvas=inside.canvas)
+            solver, inside.starts(noise), canvas=inside.canvas, guidance=lambda _: inside.added)
         return inside.latent(ends)
 
     return session.within(guider, subject.latent, work, seed=SEED)
@@ -223,22 +223,32 @@ def _basic_guider(subject: Subject, model: Any) -> Any:  # noqa: ANN401
     return BasicGuider.execute(model, subject.positive).args[0]
 
 
-def _dual_guider(subject: Subject, model: Any) -> Any:  # noqa: ANN401
-    from comfy_extras.nodes_custom_sampler import DualCFGGuider
+def dual_guider(style: str) -> Callable[[Subject, Any], Any]:
+    def guider(subject: Subject, model: Any) -> Any:  # noqa: ANN401
+        from comfy_extras.nodes_custom_sampler import DualCFGGuider
 
-    return DualCFGGuider.execute(model, subject.positive, subject.negative, subject.negative,
-                                 CFG, 2.0, "regular").args[0]
+        return DualCFGGuider.execute(model, subject.positive, other_words(subject),
+                                     subject.negative, CFG, 2.0, style).args[0]
+    return guider
+
+
+def two_models_guider(subject: Subject, model: Any) -> Any:  # noqa: ANN401
+    """The negative prompt by another model."""
+    from comfy_extras.nodes_custom_sampler import DualModelGuider
+
+    return DualModelGuider.execute(model, subject.positive, CFG, changed(subject.model),
+                                   subject.negative).args[0]
 
 
 def _perp_neg_guider(subject: Subject, model: Any) -> Any:  # noqa: ANN401
     from comfy_extras.nodes_perpneg import PerpNegGuider
 
-    return PerpNegGuider.execute(model, subject.positive, subject.negative, subject.negative,
+    return PerpNegGuider.execute(model, subject.positive, subject.negative, other_words(subject),
                                  CFG, 1.0).args[0]
 
 
 GUIDERS: dict[str, Callable[[Subject, Any], Any]] = {
-    "CFGGuider": cfg_guider, "BasicGuider": _basic_guider, "DualCFGGuider": _dual_guider,
+    "CFGGuider": cfg_guider, "BasicGuider": _basic_guider, "DualCFGGuider": dual_guider("regular"),
     "PerpNegGuider": _perp_neg_guider,
 }
 KSAMPLER, MASKED = Way(ksampler), Way(masked, mask=half_mask)
