@@ -11,6 +11,7 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..presets.preset import Preset, PresetInfo
+from ..solver_search.config import SearchConfig
 from .comfy_bridge.ordinary import Setting
 from .comfy_bridge.session import Session
 from .evidence import Rounds, Trial, contest, foremost, make_trial, runs_of_rounds
@@ -27,6 +28,7 @@ class Range:
         rounds: how the opponents are narrowed to the best one; the last round is on `seeds`.
         seeds: at each scale.
         calls: of the reference: far below the errors compared here (docs/decisions/guidance.md).
+        reach: of a search for a CFG range, how far its ends are from the middle.
     """
 
     around: tuple[float, ...]
@@ -35,9 +37,12 @@ class Range:
     rounds: Rounds
     seeds: int
     calls: int = 48
+    reach: float = 0.0
 
     def scales(self, guidance: float) -> list[float]:
         """CFG scales to measure at, beside the preset's own."""
+        if self.reach:
+            return [round(guidance + 2 * (share - 1) * self.reach, 2) for share in self.around]
         if guidance <= 1:
             return list(self.above_one)
         return [round(1 + (guidance - 1) * share, 2) for share in self.around]
@@ -49,6 +54,11 @@ RANGES = {
     "standard": Range(AROUND, ABOVE_ONE, 2, Rounds(((2, 4), (8, 1))), 8),
     "thorough": Range(AROUND, ABOVE_ONE, 3, Rounds(((4, 4), (16, 1))), 16, 60),
 }
+
+
+def range_of(config: SearchConfig) -> Range:
+    """What is measured after a search; of one for a CFG range both ends and between."""
+    return replace(RANGES[config.effort], reach=config.reach)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from .evidence import (
     runs_of_contest,
     runs_of_rounds,
 )
-from .guidance import RANGES, AtScale, Elsewhere, calls_of_range, measure_around, with_range
+from .guidance import AtScale, Elsewhere, calls_of_range, measure_around, range_of, with_range
 from .search_setup import Setup
 
 FINALISTS = 3
@@ -182,7 +182,7 @@ def ranged(setup: Setup, session: Session, proof: Proof, *, later: bool = False)
     preset, info = proof.preset, proof.preset.info
     own = AtScale(session.guidance or 0.0, info.error or 0.0, info.baseline_error or 0.0)
     around = measure_around(session, preset, proof.trial, proof.ranking,
-                            RANGES[setup.config.effort], proof.elsewhere,
+                            range_of(setup.config), proof.elsewhere,
                             LATER_ELSEWHERE if later else None)
     return replace(preset, info=with_range(info, own, around))
 
@@ -198,7 +198,7 @@ def proof_calls(setup: Setup, session: Session, others: Sequence[int] = ()) -> i
            + sum(_later_calls(setup, session, steps) for steps in others))
     if session.guidance is None:
         return own
-    around = RANGES[setup.config.effort]
+    around = range_of(setup.config)
     return own + calls_of_range(steps, session.guidance,
                                 around.schedules * len({s.sampler for s in tried}), around)
 
@@ -211,7 +211,7 @@ def _later_calls(setup: Setup, session: Session, steps: int) -> int:
     if session.guidance is None:
         return own
     return own + calls_of_range(steps, session.guidance, LATER_ELSEWHERE,
-                                RANGES[setup.config.effort], reference=False)
+                                range_of(setup.config), reference=False)
 
 
 class Unseen:

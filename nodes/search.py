@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -75,13 +76,14 @@ class SearchSolver(io.ComfyNode):
     def execute(cls, latent: list[dict], steps: list[str | int], method: list[str],
                 effort: list[str], seed: list[int], name: Sequence[str] = ("",),
                 cfg: Sequence[float] = (4.0,), denoise: Sequence[float] = (1.0,),
-                model: list[io.Model.Type] | None = None, positive: list[list] | None = None,
-                negative: list[list] | None = None,
+                cfg_to: Sequence[float] = (0.0,), model: list[io.Model.Type] | None = None,
+                positive: list[list] | None = None, negative: list[list] | None = None,
                 guider: list[Guider] | None = None) -> io.NodeOutput:
         """See io.ComfyNode. Every input is a list; only prompts may have more than one entry."""
         chosen = guider[0] if guider else _guider(model, positive, negative, cfg[0])
         numbers = read_steps(steps[0])
-        config = SearchConfig(numbers[0], method[0], effort[0], seed[0], denoise[0])
+        chosen, reach = _spread(chosen, cfg_to[0])
+        config = SearchConfig(numbers[0], method[0], effort[0], seed[0], denoise[0], reach)
         guidance = float(getattr(chosen, "cfg", 1.0))
         saved = Saved()
         names = {n: free_name(own_folder(), _member_name(name[0], n, numbers) if name[0] else
@@ -107,7 +109,9 @@ def _member_name(name: str, steps: int, family: Sequence[int]) -> str:
 
 def _name(guider: Guider, config: SearchConfig, guidance: float) -> str:
     part = "" if config.denoise >= 1 else f" denoise {config.denoise:g}"
-    return f"{facts(guider.model_patcher).family} {config.steps} steps cfg {guidance:g}{part}"
+    ends = sorted({guidance - config.reach, guidance + config.reach})
+    scale = " to ".join(f"{end:g}" for end in ends)
+    return f"{facts(guider.model_patcher).family} {config.steps} steps cfg {scale}{part}"
 
 
 @dataclass
@@ -147,6 +151,11 @@ def _inputs() -> list[io.Input]:
                        tooltip="Below 1: search for image to image at this denoise. Connect an "
                                "encoded picture as the latent; with an empty one the model "
                                "paints its own."),
+        io.Float.Input("cfg_to", default=0.0, min=0.0, max=100.0, step=0.1, advanced=True,
+                       optional=True,
+                       tooltip="Above cfg: search one solver for every CFG from cfg to this one, "
+                               "instead of one for cfg alone. A little worse at each, much better "
+                               "at all. 0: only cfg."),
         io.Model.Input("model", optional=True, tooltip="The model to search for, with its LoRAs."),
         io.Conditioning.Input("positive", optional=True,
                               tooltip="A prompt like those you will use, or a list of them: "
@@ -164,6 +173,19 @@ def _guider(model: list[io.Model.Type] | None, positive: list[list] | None,
         raise ValueError("Search Solver needs a model with a positive (and a negative) prompt, "
                          "or a guider. Connect either.")
     return make_guider(model[0], joined(positive), joined(negative or positive), cfg)
+
+
+def _spread(guider: Guider, high: float) -> tuple[Guider, float]:
+    """The guider in the middle of a CFG range from its own scale, and how far its ends are."""
+    low = float(getattr(guider, "cfg", 1.0))
+    if not high:
+        return guider, 0.0
+    if high <= low:
+        raise ValueError(f"cfg_to must lie above cfg, {low:g}, found {high:g}. Raise it, or set "
+                         "it to 0 to search for one CFG.")
+    middle = copy.copy(guider)
+    middle.set_cfg((low + high) / 2)
+    return middle, (high - low) / 2
 
 
 def _announce(console: Console, estimate: Estimate) -> None:

@@ -19,11 +19,16 @@ from .comfy_bridge.ordinary import screened
 from .comfy_bridge.session import Session
 from .evidence import Trial, accurate_ends
 
+SCALES = 4  # that a search for a CFG range deals over its starts
 PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
 PICTURE_SEED = 2**20
 PART_SEED = 2**21  # between parts of the unseen seeds
 SIZE_CALLS, SIZE_STARTS = 24, 2  # of the run that tells how large each of several media is
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
+
+
+class GuiderError(ValueError):
+    """A guider that cannot do what is asked for; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,23 @@ class Setup:
         return self._starts(session, self.config.seed + 1 + part * PART_SEED, items), items
 
     def deal(self, session: Session, unseen: int = 0) -> None:
-        """Give each start its prompt: those of the search, then so many unseen ones."""
-        session.deal(self._dealt(session.prompts, unseen))
+        """Give each start its prompt: those of the search, then so many unseen ones. Without
+        these, starts of a search for a CFG range get their scales too.
+
+        Raises:
+            GuiderError: if a range is asked for and the guider's CFG cannot be changed.
+        """
+        scales = self._scales(session) if self.config.reach and not unseen else None
+        session.deal(self._dealt(session.prompts, unseen), scales)
+
+    def _scales(self, session: Session) -> Tensor:
+        """(starts,) CFG scales, evenly from one end of the range to the other, in turn."""
+        if session.guidance is None:
+            raise GuiderError("A search for a CFG range needs a guider with one CFG and a "
+                              "negative prompt, found another kind. Set cfg_to to 0, or "
+                              "connect model and prompts instead of the guider.")
+        dealt = torch.linspace(-self.config.reach, self.config.reach, SCALES)
+        return session.guidance + dealt[torch.arange(self.config.sizes.searched) % SCALES]
 
     def extra_calls(self, session: Session) -> int:
         """Model calls spent before the search begins."""

@@ -98,6 +98,8 @@ class SearchConfig:
         effort: a key of EFFORTS.
         seed: of the noises.
         denoise: share of the way the solver is for, as KSampler's; 1 begins at pure noise.
+        reach: how far from its CFG the solver shall hold: starts are dealt over scales from CFG -
+            reach to CFG + reach.
 
     Raises:
         ValueError: for a method, effort, step count or denoise that does not exist.
@@ -108,6 +110,7 @@ class SearchConfig:
     effort: str = "standard"
     seed: int = 0
     denoise: float = 1.0
+    reach: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (("method", METHODS), ("effort", EFFORTS)):

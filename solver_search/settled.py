@@ -21,6 +21,7 @@ from .teacher import accurate_teacher
 LONGER = 1.5
 SHARE = 0.1  # of the error to be judged: adds half a percent to it where the two are independent
 CHECKED = 3  # starts: what is to be seen are differences of the size of the errors themselves
+OF_CHECK = 0.2  # most of a search's budget that the check may begin with
 OF_BUDGET = 0.4  # most of a search's budget that goes into teacher trajectories
 
 
@@ -82,7 +83,8 @@ def lengths(calls: int, most: int) -> list[int]:
 
 def checked_teacher(run: Run, calls: int, known: Sequence[Solver]) -> Solver:
     """An accurate teacher that is long enough for a problem, or as long as the budget allows; the
-    one that was so found for these starts already, where there is one.
+    one that was so found for these starts already, where there is one. A budget so small that
+    the check would take much of it gets the length to begin with.
 
     Args:
         run: its model calls are counted.
@@ -91,6 +93,9 @@ def checked_teacher(run: Run, calls: int, known: Sequence[Solver]) -> Solver:
     """
     if run.settled is not None:
         return run.settled
+    each = calls + lengthened(calls) + sum(solver.nfe for solver in known)
+    if CHECKED * each > OF_CHECK * run.budget.model_calls:
+        return accurate_teacher(calls, run.problem.sigma_max, flow=run.problem.flow)
     problem, few = run.problem, run.fitted[:CHECKED]
     ends = [run.ends(solver, few) for solver in known]
     most = OF_BUDGET * run.budget.model_calls / len(problem.starts)

@@ -80,3 +80,41 @@ def test_what_is_measured_is_what_the_scale_gives(world: World, models: dict) ->
         error, builtin = in_session(models[FLOW], at.cfg, alone)
         assert (at.error, at.builtin) == pytest.approx((error, builtin), rel=1e-5)  # float32
     assert found[1].error > found[0].error  # more guidance, harder steps
+
+
+def test_each_start_is_sampled_at_its_own_scale(world: World, models: dict) -> None:
+    """Dealt among others it gets the answer, and the guidance, of a session at that scale."""
+    noise = torch.randn(4, 16, 8, 8, generator=torch.Generator().manual_seed(4))
+    scales = torch.tensor([2.0, 5.0, 2.0, 3.0])
+
+    def answers(deal: bool) -> Any:  # noqa: ANN401
+        def work(session: Any) -> Any:  # noqa: ANN401
+            if deal:
+                session.deal(torch.zeros(4, dtype=torch.long), scales)
+            found = session.denoise(noise, torch.tensor(0.7), torch.arange(4))
+            return found, session.added
+        return work
+
+    together, added = in_session(models[FLOW], 3.0, answers(True))
+    for place, scale in enumerate(scales.tolist()):
+        alone, more = in_session(models[FLOW], scale, answers(False))
+        assert torch.allclose(together[place], alone[place], atol=2e-5)  # another batch size
+        assert torch.allclose(added[place], more[place], atol=2e-5)
+    assert not torch.allclose(together[1], in_session(models[FLOW], 3.0, answers(False))[0][1],
+                              atol=1e-3)
+
+
+def test_a_search_for_a_range_is_measured_at_its_ends(world: World, models: dict) -> None:
+    given = {"latent": latent(FLOW, 4), "steps": 4, "method": "fit", "effort": "quick", "seed": 0,
+             "cfg": 2.0, "cfg_to": 5.0, "model": models[FLOW],
+             "positive": prompt(FLOW, "cat, night"), "negative": prompt(FLOW)}
+    with torch.inference_mode():
+        out = world.of("Search").execute(**{name: [value] for name, value in given.items()})
+    info = out.args[0].info
+    assert info.guidance == 3.5
+    if not info.builtin:
+        assert [float(part.split(":")[0]) for part in info.guidance_measured.split(", ")] == [
+            2.0, 3.5, 5.0]
+    assert "cfg 2 to 5" in info.name
+    with pytest.raises(ValueError, match="cfg_to must lie above cfg, 2, found 1"):
+        world.of("Search").execute(**{n: [v] for n, v in {**given, "cfg_to": 1.0}.items()})
