@@ -251,7 +251,7 @@ def test_every_node_only_row_is_made_by_a_task() -> None:
     menu = {report.cell(r): r["seeds"] for r in rows if r["method"] == "handcrafted"}
     found = {report.cell(r): r["seeds"] for r in rows if r["method"] == "node_only"}
     assert set(found) <= planned
-    assert found.items() <= menu.items()  # beside the menus' best, on as many seeds
+    assert all(seeds >= menu[cell] for cell, seeds in found.items())  # beside the menus' best
 
 
 def test_cells_where_another_search_did_better_are_named() -> None:
