@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import comfy.model_management as management
 import comfy.model_patcher
+import comfy.patcher_extension
 import comfy.samplers
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from .latents import is_nest, media_shapes
 from .model import MODEL_SAMPLING, first_sigma, is_discrete, smooth_time
 from .prompts import Conds, count, marked, only, rows_of
 
+LOADED_KEY = "solver-search-loading"
 T = TypeVar("T")
 Guider = comfy.samplers.CFGGuider
 
@@ -231,6 +233,8 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
         own.original_conds = _plain(guider.original_conds)
         own.model_patcher = guider.model_patcher.clone()
         own.model_options = copy.copy(own.model_patcher.model_options)
+        own.model_patcher.add_wrapper_with_key(
+            comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, LOADED_KEY, _as_nodes_load)
         ms = own.model_patcher.get_model_object(MODEL_SAMPLING)
         if smooth and is_discrete(ms):
             own.model_patcher.add_object_patch(MODEL_SAMPLING, smooth_time(ms))
@@ -239,6 +243,13 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
         sigmas = torch.tensor([float(ms.sigma_max), 0.0])
         own.sample(latent_image * 0, latent_image, worker, sigmas, disable_pbar=True, seed=seed)
         return worker.result
+
+
+def _as_nodes_load(executor: Callable[..., T], *given: object, **named: object) -> T:
+    """ComfyUI's loading in the mode of its nodes: weights of its loaders are inference tensors, and
+    such a one that is moved to a device outside inference mode fails in the first layer."""
+    with torch.inference_mode():
+        return executor(*given, **named)
 
 
 class _Worker(comfy.samplers.Sampler):
