@@ -246,8 +246,8 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
 
 
 def _as_nodes_load(executor: Callable[..., T], *given: object, **named: object) -> T:
-    """ComfyUI's loading in the mode of its nodes: weights of its loaders are inference tensors, and
-    such a one that is moved to a device outside inference mode fails in the first layer."""
+    """ComfyUI's loading in the mode of its nodes: weights of its loaders are inference tensors,
+    and such a one that is moved to a device outside inference mode fails in the first layer."""
     with torch.inference_mode():
         return executor(*given, **named)
 
