@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,10 +31,11 @@ ROUNDS = 30
 
 
 class NullModel:
-    """Answers a fixed tensor at once; has what sampler functions ask of a model."""
+    """Answers a fixed tensor at once, half of it from guidance; has what sampler functions ask of
+    a model."""
 
     def __init__(self, answer: Tensor) -> None:
-        self.answer = answer
+        self.answer, self.positive = answer, answer / 2
         ms = load_model("mixture_eps").model.model_sampling
         inner = SimpleNamespace(model_sampling=ms, model_patcher=SimpleNamespace(
             get_model_object=lambda name: ms))
@@ -41,6 +43,8 @@ class NullModel:
                                            model_patcher=inner.model_patcher)
 
     def __call__(self, x: Tensor, sigma: Tensor, **named: object) -> Tensor:
+        for watch in named.get("model_options", {}).get("sampler_post_cfg_function", []):
+            watch({"denoised": self.answer, "cond_denoised": self.positive})
         return self.answer
 
 
@@ -56,7 +60,9 @@ def contestants(sigmas: Tensor) -> dict[str, Callable[[NullModel, Tensor], Tenso
     found: dict[str, Callable[[NullModel, Tensor], Tensor]] = {}
     for name in solvers:
         found[f"ComfyUI {name}"] = lambda m, x, n=name: run_builtin(n, m, x, sigmas.float(), {})
-    for name, solver in {**solvers, "full table": dense}.items():
+    beside = dict.fromkeys(pack("solver_search.solver").BASIS, dense.weights)
+    every = {**solvers, "full table": dense, "four full tables": replace(dense, beside=beside)}
+    for name, solver in every.items():
         found[f"ours, {name}"] = lambda m, x, s=solver: run_ours(
             m, x.clone(), s.sigmas.float(), choose=lambda guider, sigmas: s)
     return found

@@ -1,19 +1,18 @@
-"""Weighted sums over earlier model outputs: one pass over what a table still has to read."""
+"""Weighted sums over earlier model outputs, in place; outputs that nothing reads any more go.
+
+A block of outputs side by side, summed in one pass, was tried: on the CPU it costs more to fill
+than the sum saves (docs/decisions/bases.md). A product is rounded before it is added, not fused,
+so that a solver's pictures stay the same to the bit.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-FREE = -1  # a place that holds nothing: its weight is the column of zeros behind the rows
-
 
 class History:
     """The outputs that rows still read.
-
-    Outputs lie side by side in one block, so that a sum reads each once; an output that nothing
-    reads any more gives its place away. With autograd on nothing may be overwritten, and they
-    are kept one by one.
 
     Args:
         rows: (N, N) factors; exact zeros are never touched, unless they are learned.
@@ -21,51 +20,42 @@ class History:
     """
 
     def __init__(self, rows: Tensor, ratio: Tensor | None = None) -> None:
-        self.ratio = torch.ones(len(rows), dtype=rows.dtype) if ratio is None else ratio
-        self.rows = torch.cat([rows, torch.zeros(len(rows), 1, dtype=rows.dtype)], dim=1)
+        self.rows, self.ratio = rows, ratio
+        self.shares = rows.detach().tolist()
+        self.factors = [1.0] * len(rows) if ratio is None else ratio.detach().tolist()
         self.last = last_reads(rows)
-        self.apart = torch.is_grad_enabled()
-        self.places: list[int] = []  # which output lies where
-        self.values: list[Tensor] = []
-        self.block: Tensor | None = None
+        self.learns = torch.is_grad_enabled()
+        self.values: dict[int, Tensor] = {}
+        self.scratch: Tensor | None = None
 
     def onto(self, x: Tensor, n: int, value: Tensor) -> Tensor:
-        """ratio[n] * x + sum_j rows[n, j] * value[j].
+        """ratio[n] * x + sum_j rows[n, j] * value[j], a new tensor.
 
         Args:
             x: any shape.
             n: which row.
             value: shaped as x, the newest output, value[n].
         """
-        self._keep(n, value)
-        row = self.rows[n, self.places]
-        self.places = [j if self.last[j] > n else FREE for j in self.places]
-        factor, shares = (t.to(x.dtype).to(x.device) for t in (self.ratio[n], row))
-        if self.apart:
-            return self._one_by_one(x * factor, row, shares)
-        if not row.any():
-            return x * factor
-        columns = self.block[: len(row)].flatten(1).T
-        return torch.addmv(x.reshape(-1), columns, shares,
-                           beta=float(self.ratio[n])).reshape(x.shape)
+        if self.last[n] >= n:
+            self.values[n] = value
+        x = self._learned(x, n) if self.learns else self._in_place(x * self.factors[n], n)
+        self.values = {j: v for j, v in self.values.items() if self.last[j] > n}
+        return x
 
-    def _keep(self, n: int, value: Tensor) -> None:
-        """Put the newest output into the first free place, if a row reads it."""
-        if self.last[n] < n:
-            return
-        place = self.places.index(FREE) if FREE in self.places else len(self.places)
-        self.places[place:place + 1] = [n]
-        if self.apart:
-            self.values[place:place + 1] = [value]
-            return
-        if self.block is None:
-            self.block = value.new_empty((max(1, most_kept(self.rows)), *value.shape))
-        self.block[place].copy_(value)
+    def _learned(self, x: Tensor, n: int) -> Tensor:
+        """With a graph: factors are tensors, nothing is overwritten."""
+        row = self.rows[n].to(x.dtype).to(x.device)
+        x = x if self.ratio is None else x * self.ratio[n].to(x.dtype).to(x.device)
+        for j, value in self.values.items():
+            if self.rows.requires_grad or self.shares[n][j]:
+                x = x + row[j] * value
+        return x
 
-    def _one_by_one(self, x: Tensor, row: Tensor, shares: Tensor) -> Tensor:
-        for known, share, value in zip(row, shares, self.values, strict=True):
-            if known.requires_grad or known != 0:
-                x = x + share * value
+    def _in_place(self, x: Tensor, n: int) -> Tensor:
+        self.scratch = torch.empty_like(x) if self.scratch is None else self.scratch
+        for j, value in self.values.items():
+            if self.shares[n][j]:
+                x.add_(torch.mul(value, self.shares[n][j], out=self.scratch))
         return x
 
 
@@ -76,7 +66,11 @@ def reads(rows: Tensor) -> Tensor:
 
 def last_reads(rows: Tensor) -> list[int]:
     """For each output, the last row that reads it (-1: none)."""
-    return [int(column.nonzero().max()) if column.any() else -1 for column in reads(rows).T]
+    last = [-1] * len(rows)
+    for n, row in enumerate(reads(rows).tolist()):
+        for j, read in enumerate(row):
+            last[j] = n if read else last[j]
+    return last
 
 
 def most_kept(rows: Tensor) -> int:

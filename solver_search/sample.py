@@ -103,7 +103,7 @@ class _Beside:
         guided = torch.zeros_like(denoised) if guided is None else guided
         for basis, history in self.histories.items():
             value = values_of(basis, denoised, guided, self.canvas)
-            if self.canvas.mask is None and value.shape == x.shape:
+            if self.canvas.mask is None and not basis.mean:
                 x = history.onto(x, n, value)
             else:
                 x = x + self.canvas.painted(history.onto(torch.zeros_like(value), n, value))

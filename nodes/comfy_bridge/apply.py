@@ -146,8 +146,8 @@ def _shapes_in(guider: Any) -> Sequence[Sequence[int]]:  # noqa: ANN401
 
 def _packed(guider: Any, x: Tensor) -> bool:  # noqa: ANN401
     """Whether x looks like several media in one row: (B, 1, N) of a model with more channels."""
-    channels = guider.inner_model.latent_format.latent_channels
-    return x.ndim == 3 and x.shape[1] == 1 and channels != 1
+    row = x.ndim == 3 and x.shape[1] == 1
+    return row and guider.inner_model.latent_format.latent_channels != 1
 
 
 def use_preset(model: ModelPatcher, preset: Preset) -> ModelPatcher:
