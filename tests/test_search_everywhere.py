@@ -171,11 +171,11 @@ def test_evidence_never_meets_a_prompt_of_the_search() -> None:
     setup = load("nodes.search_setup").Setup(torch.zeros(1, 1), config)
     searched = config.sizes.searched
     for prompts in range(3, 12):
-        dealt = setup._dealt(prompts)
+        dealt = setup._dealt(prompts, config.sizes.evidence)
         seen, unseen = set(dealt[:searched].tolist()), set(dealt[searched:].tolist())
         assert not seen & unseen
         assert max(seen | unseen) == prompts - 1 or len(unseen) == config.sizes.evidence
-    assert set(setup._dealt(2).tolist()) == {0, 1}
+    assert set(setup._dealt(2, config.sizes.evidence).tolist()) == {0, 1}
 
 
 def test_patches_that_remember_are_refused_before_anything_is_spent(world: World) -> None:

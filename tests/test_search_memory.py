@@ -11,7 +11,6 @@ from torch import Tensor
 from solver_search.config import EFFORTS, SearchConfig
 from solver_search.methods import fit as fitting
 from solver_search.methods.coordinates import linearisation_calls
-from solver_search.methods.fit import FitSettings
 from solver_search.search import Run, SearchError
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher
@@ -47,14 +46,14 @@ def test_a_search_sends_each_batch_to_the_device_and_keeps_its_states_here(
 
 
 def test_schedules_are_compared_on_fewer_starts_where_latents_are_large() -> None:
-    settings = FitSettings(teacher_calls=64, compared=32)
+    teacher = accurate_teacher(64, 1.0, flow=True)
     run = Run(problem())
-    assert fitting._compared(run, settings) == 32
+    assert fitting._compared(run, 32, teacher) == 32
     sizes = {4 * 128 * 128: 32, 16 * 128 * 128: 15, 16 * 21 * 60 * 104: 2}  # SDXL, Flux, Wan
     for values, expected in sizes.items():
         starts = torch.empty(12, values, device="meta")  # float32, no memory
         large = Run(replace(run.problem, starts=starts))
-        assert fitting._compared(large, settings) == expected
+        assert fitting._compared(large, 32, teacher) == expected
 
 
 def test_trajectories_that_would_fill_main_memory_are_refused() -> None:
