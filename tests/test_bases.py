@@ -72,7 +72,7 @@ def flow(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
-@pytest.mark.parametrize("grad", [True, False], ids=["one by one", "in a block"])
+@pytest.mark.parametrize("grad", [True, False], ids=["with a graph", "in place"])
 @pytest.mark.parametrize("free", [True, False])
 def test_the_loop_is_the_formula(flow: bool, free: bool, grad: bool) -> None:
     """FORMAT.md: closed form from the start, each part with its table."""
