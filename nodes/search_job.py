@@ -66,8 +66,8 @@ class Estimate:
     def text(self) -> str:
         """For people, before the search starts."""
         how = ", learning by gradients" if self.gradient else ""
-        return (f"about {duration(self.seconds)} and {self.memory / 2**30:.2g} GB of memory beside "
-                f"the model ({self.calls + self.proof:,} model calls at most, {self.batch} "
+        return (f"about {duration(self.seconds)} and {self.memory / 2**30:.2g} GB of memory "
+                f"beside the model ({self.calls + self.proof:,} model calls at most, {self.batch} "
                 f"pictures at a time{how})")
 
 
