@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .pack import load
+
+pytestmark = pytest.mark.usefixtures("comfy")
 
 
 def state(node: str, now: str = "searching") -> dict:

@@ -11,6 +11,8 @@ import torch
 
 from .pack import load, preset_of
 
+pytestmark = pytest.mark.usefixtures("comfy")
+
 
 def made(name: str = "d", seed: int = 0) -> Any:  # noqa: ANN401
     sigmas = torch.tensor([1, 0.6 + seed / 100, 0], dtype=torch.float64)
