@@ -46,6 +46,23 @@ def test_a_prompt_is_not_in_the_key_but_the_rest_is(world: World, models: dict) 
     patched = models[FLOW].clone()
     name = next(k for k in patched.model.state_dict() if k.endswith("weight"))
     patched.add_patches({name: (torch.ones_like(patched.model.state_dict()[name]),)}, 0.5)
-    same = {key(), key("dog")}
+    same = {key(), key("horse")}
     others = {key(cfg=5.0), key(model=patched), key(size=16), key(numbers=(4, 5))}
     assert len(same) == 1 and len(others) == 4 and not same & others
+
+
+def test_a_measured_search_is_found_again_for_another_prompt(
+        world: World, models: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(world, monkeypatch)
+    monkeypatch.setattr(world.module("nodes.proof"), "POPULAR_SAMPLERS", ("euler",))
+    first = search(world, models[FLOW], name="kept", latent=latent(FLOW, 4), seed=92).args[0]
+    assert first.info.error is not None and not first.info.state and first.info.picture
+
+    def called(*given: Any) -> None:  # noqa: ANN401
+        raise AssertionError("a model call")
+
+    monkeypatch.setattr(world.module("nodes.comfy_bridge.session").Session, "denoise", called)
+    out = search(world, models[FLOW], name="kept", latent=latent(FLOW, 4), seed=92,
+                 positive=prompt(FLOW, "horse, warm"))
+    assert out.args[0].id == first.id
+    assert out.args[2].startswith(f"Found, searched on {first.info.created}: 'kept'. ")
