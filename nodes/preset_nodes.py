@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from dataclasses import replace
 
 from comfy_api.latest import io
@@ -146,7 +147,7 @@ class SaveSolverPreset(io.ComfyNode):
         try:
             check_name(name if name is not None else "later")
         except PresetError as error:
-            possible = fitting_name(name or "")
+            possible = fitting_name(_plain(name or ""))
             return f"{error} Possible: {possible}." if possible else str(error)
         return True
 
@@ -167,6 +168,11 @@ class SaveSolverPreset(io.ComfyNode):
                         details=("Give this file to others to share it.", f"id {renamed.id}"))
         say(said)
         return io.NodeOutput(renamed, ui=said.ui())
+
+
+def _plain(name: str) -> str:
+    """Letters without their accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
 
 
 def _is_there(name: str, preset: Preset) -> bool:

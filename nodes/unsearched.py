@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.clocks import flow_clock
-from ..solver_search.schedules import bent
+from ..solver_search.schedules import bent, beta_times
 from ..solver_search.solver import Solver
 from ..solver_search.tableaus import euler, flow_ab2
 from .comfy_bridge.model import ModelFacts
@@ -19,9 +17,10 @@ WORTH = ("This table suits such models in general and was made without a search.
          "model its error was 0.98 to 1.19 times that of the best built-in sampler and scheduler "
          "at 5 and 6 steps, and 1.28 (CFG 3) and 1.86 times (CFG 1) at 10 steps, on 64 seeds. A "
          "search gives more: use Search Solver.")
-WORTH_FLOW = ("This is the ordinary euler at the model's own shift, which a KSampler has, too: for a "
-              "faster sampler of this model use Search Solver.")
-NOTES_FLOW = "euler on the model's own noise levels, without a search and without a model call."
+WORTH_FLOW = ("This is the ordinary euler with beta steps at the model's own shift, which a KSampler "
+              "has, too. A search gives more: use Search Solver.")
+NOTES_FLOW = ("euler on steps of ComfyUI's beta schedule at the model's shift, made without a model "
+              "call.")
 NOTES = ("flow_ab2: Adams-Bashforth of order 2 in the coordinates of a flow model (after A-FloPS, "
          "arXiv 2509.00036), on steps even there but for a bend of 0.7. Made for the noise levels "
          "of the model, without a model call.")
@@ -54,5 +53,5 @@ def _member(model: ModelFacts, steps: int) -> Preset:
 
 
 def _on_flow(model: ModelFacts, steps: int) -> Solver:
-    even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    return euler(flow_clock(model.shift or 1.0).sigma(even) * model.sigma_max, flow=True)
+    clock = flow_clock(model.shift or 1.0)
+    return euler(clock.sigma(beta_times(steps)) * model.sigma_max, flow=True)
