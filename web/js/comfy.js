@@ -245,6 +245,70 @@ function snugHeight(node, least, wanted) {
   return node.computeSize()[1] + wanted - least;
 }
 
+/**
+ * Let files be dropped on a node; ComfyUI's own answer to a file is then left out.
+ * @param {any} node
+ * @param {(file: File) => boolean} wanted
+ * @param {(file: File) => Promise<void>} onFile
+ */
+export function dropTarget(node, wanted, onFile) {
+  const [over, drop] = [node.onDragOver, node.onDragDrop];
+  node.onDragOver = function (/** @type {DragEvent} */ event) {
+    const files = [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file");
+    return files || (over?.call(this, event) ?? false);
+  };
+  node.onDragDrop = async function (/** @type {DragEvent} */ event) {
+    const file = [...(event.dataTransfer?.files ?? [])].find(wanted);
+    if (!file) return (await drop?.call(this, event)) ?? false;
+    await onFile(file);
+    return true;
+  };
+}
+
+/** Give a widget a value, as if the user had. @param {any} node @param {any} widget @param {any} value */
+export function setValue(node, widget, value) {
+  widget.value = value;
+  widget.callback?.(value);
+  node.setDirtyCanvas?.(true, true);
+}
+
+/**
+ * Call `then()` when something in the workflow has changed that may bear on a node: at most
+ * every `wait` milliseconds, and only then.
+ * @param {() => string} look what is watched, as text
+ * @param {() => void} then
+ * @param {() => boolean} alive the watching ends when this says no
+ * @param {number} [wait]
+ */
+export function watch(look, then, alive, wait = 700) {
+  let seen = look();
+  const timer = setInterval(() => {
+    if (!alive()) {
+      clearInterval(timer);
+      return;
+    }
+    const now = look();
+    if (now === seen) return;
+    seen = now;
+    then();
+  }, wait);
+}
+
+/** Name of this page at the server, "" before it has one. @returns {string} */
+export function clientId() {
+  return api.clientId ?? "";
+}
+
+/**
+ * A tab in the panel at the bottom of the page.
+ * @param {string} id
+ * @param {string} title
+ * @param {(container: HTMLElement) => void} render
+ */
+export function bottomTab(id, title, render) {
+  register({ name: `${id}.Tab`, bottomPanelTabs: [{ id, title, type: "custom", render }] });
+}
+
 // --- sidebar ---
 
 // --- fast ---
