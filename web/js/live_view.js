@@ -97,7 +97,7 @@ export function liveView() {
       }
       const words = running ? state.sentence : ending(state);
       if (sentence.textContent !== words) sentence.textContent = words;
-      numbers.textContent = [times(state), standing(state), !running && state.sentence !== words ? state.sentence : ""]
+      numbers.textContent = [times(state), running && standing(state), !running && state.sentence !== words ? state.sentence : ""]
         .filter(Boolean).join(" · ");
       bar.show(state);
       now.show(state);
