@@ -311,4 +311,186 @@ export function bottomTab(id, title, render) {
 
 // --- sidebar ---
 
+/**
+ * A tab in the bar at the side. ComfyUI calls `render(container)` at each opening, and again
+ * whenever it likes while the tab is open.
+ * @param {{id: string, icon: string, title: string, tooltip: string, render: (container: HTMLElement) => void, destroy?: () => void}} tab
+ */
+export function sidebarTab(tab) {
+  app.extensionManager.registerSidebarTab({ type: "custom", ...tab });
+}
+
+/** Call `onSetup()` when ComfyUI's page and its settings are there. @param {string} name @param {() => void} onSetup */
+export function onSetup(name, onSetup) {
+  register({ name, setup: onSetup });
+}
+
+/** Show a node: its graph, itself in the middle, selected. @param {any} node */
+export function showNode(node) {
+  if (app.canvas.graph !== node.graph) app.canvas.setGraph?.(node.graph);
+  app.canvas.selectNode?.(node);
+  app.canvas.centerOnNode?.(node);
+}
+
+/**
+ * A new node in a graph, or null where ComfyUI does not know the class.
+ * @param {any} graph null: the graph on the screen
+ * @param {string} nodeClass
+ * @param {[number, number]} [at] place; left out: the middle of the screen
+ */
+export function placeNode(graph, nodeClass, at) {
+  const node = /** @type {any} */ (globalThis).LiteGraph.createNode(nodeClass);
+  if (!node) return null;
+  const [x, y, width, height] = app.canvas.visible_area ?? [0, 0, 800, 600];
+  node.pos = at ?? [x + width / 2 - node.size[0] / 2, y + height / 2 - node.size[1] / 2];
+  (graph ?? app.canvas.graph).add(node);
+  return node;
+}
+
+/** Set a widget as if the user had. @param {any} node @param {string} name @param {unknown} value */
+export function setWidget(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget) return false;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+  node.setDirtyCanvas?.(true, true);
+  return true;
+}
+
+/** Call `onChange()` after changes of the open workflow, and when another one is opened. @param {() => void} onChange */
+export function onGraphChange(onChange) {
+  onServerEvent("graphChanged", onChange);
+}
+
+/** Let ComfyUI remember the graph for its undo. */
+export function rememberGraph() {
+  app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
+}
+
+/** The node under a file that is being dropped, or null. @returns {any} */
+export function dropTarget() {
+  return /** @type {any} */ (app).dragOverNode ?? null;
+}
+
+/** Say which node a file is dropped on; null: none. @param {any} node */
+export function setDropTarget(node) {
+  /** @type {any} */ (app).dragOverNode = node;
+  app.canvas?.setDirty(true, true);
+}
+
+/** Open a file as ComfyUI does when it is dropped on the canvas. @param {File} file */
+export function openFile(file) {
+  return app.handleFile(file);
+}
+
+/** Address of a picture that a run has left. @param {{filename: string, subfolder?: string, type?: string}} picture */
+export function pictureUrl(picture) {
+  const query = new URLSearchParams({ filename: picture.filename, subfolder: picture.subfolder ?? "", type: picture.type ?? "temp" });
+  return api.apiURL(`/view?${query}`);
+}
+
+/** What a node handed out when it last ran, as far as the page remembers. @param {any} node */
+export function outputOf(node) {
+  return app.nodeOutputs?.[node.id] ?? null;
+}
+
 // --- fast ---
+
+/** The graph that is open: the outer one or a subgraph's. */
+export function openGraph() {
+  return app.canvas?.graph ?? rootGraph();
+}
+
+/** Nodes of one graph. @param {any} graph @returns {any[]} */
+export function nodesIn(graph) {
+  return [...(graph?.nodes ?? [])];
+}
+
+/** Nodes the user has selected. @returns {any[]} */
+export function selectedNodes() {
+  return Object.values(app.canvas?.selected_nodes ?? {});
+}
+
+/** Select nodes and nothing else. @param {any[]} nodes */
+export function select(nodes) {
+  if (nodes.length) app.canvas?.selectItems(nodes);
+}
+
+/**
+ * Do something to the graph that one undo takes back.
+ * @template T
+ * @param {() => T} change
+ * @returns {T}
+ */
+export function inOneStep(change) {
+  app.canvas.emitBeforeChange();
+  try {
+    return change();
+  } finally {
+    app.canvas.emitAfterChange();
+    app.canvas.setDirty(true, true);
+  }
+}
+
+/** A new node of a class, in a graph. @param {any} graph @param {string} nodeClass */
+export function addNode(graph, nodeClass) {
+  const node = /** @type {any} */ (globalThis).LiteGraph.createNode(nodeClass);
+  graph.add(node);
+  return node;
+}
+
+/** Where a node is, with its title: left, top, width, height. @param {any} node @returns {[number, number, number, number]} */
+export function nodeBox(node) {
+  const title = /** @type {any} */ (globalThis).LiteGraph.NODE_TITLE_HEIGHT ?? 30;
+  return [node.pos[0], node.pos[1] - title, node.size[0], node.size[1] + title];
+}
+
+/** Value of a widget, or undefined. @param {any} node @param {string} name */
+export function valueOf(node, name) {
+  return widgetOf(node, name)?.value;
+}
+
+/** Set a widget as the user would, unless a link feeds it. @param {any} node @param {string} name @param {unknown} value */
+export function setValue(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || value === undefined || widget.value === value || input(node, name)) return;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+}
+
+/**
+ * What is plugged into an input: the very next output, also a subgraph's own input; or null.
+ * @param {any} node
+ * @param {number | string} which slot or name
+ * @returns {{graph: any, node: any, slot: number} | null} node null: an input of the subgraph
+ */
+export function input(node, which) {
+  const slot = typeof which === "number" ? which
+    : node.inputs?.findIndex((/** @type {any} */ each) => each.name === which) ?? -1;
+  const link = slot < 0 ? null : node.getInputLink(slot);
+  if (!link) return null;
+  return { graph: node.graph, node: node.graph.getNodeById(link.origin_id) ?? null, slot: link.origin_slot };
+}
+
+/** Plug something found by `input` into another node as well. @param {any} node @param {string} name @param {any} source */
+export function feed(node, name, source) {
+  const slot = node.inputs?.findIndex((/** @type {any} */ each) => each.name === name) ?? -1;
+  if (slot < 0) return;
+  if (source.node) source.node.connect(source.slot, node, slot);
+  else source.graph.inputNode.slots[source.slot].connect(node.inputs[slot], node);
+}
+
+const LOADER_WIDGETS = ["ckpt_name", "unet_name", "model_name"];
+
+/** File name of the checkpoint at the head of a chain of MODEL nodes, or "". @param {any} node */
+export function checkpointBefore(node) {
+  const seen = new Set();
+  for (let at = node; at && !seen.has(at);) {
+    seen.add(at);
+    const slot = at.inputs?.findIndex((/** @type {any} */ each) => each.type === "MODEL") ?? -1;
+    at = slot < 0 ? null : originOf(at, slot)?.node;
+    const name = LOADER_WIDGETS.map((widget) => at && valueOf(at, widget)).find(Boolean);
+    if (name) return String(name).split(/[\\/]/).pop() ?? "";
+  }
+  return "";
+}
