@@ -22,7 +22,7 @@ from torch import Tensor
 from ..canvas import Canvas
 from ..forms import denoised_steps, from_denoised_rows, gathered
 from ..search import Run
-from ..solver import BASES, Solver
+from ..solver import BASES, Basis, Solver
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 
@@ -43,9 +43,9 @@ class Apart:
         return " and ".join(name for name in ("guidance", "means") if getattr(self, name))
 
     @property
-    def tables(self) -> list[str]:
-        """Names of the further bases."""
-        return [b.name for b in BASES
+    def bases(self) -> list[Basis]:
+        """The further bases."""
+        return [b for b in BASES
                 if (self.guidance or not b.guidance) and (self.means or not b.mean)]
 
     def mean_of(self, canvas: Canvas) -> Callable[[Tensor], Tensor] | None:
@@ -123,18 +123,15 @@ class RowFit:
 
     def solver(self, sigmas: Tensor, end: Way) -> Solver:
         """The solver of a finished way."""
-        rows = torch.zeros(4, len(end.rows), len(end.rows), dtype=torch.float64)
-        for n, (row, mean) in enumerate(end.rows):
-            rows[0, n, : n + 1], rows[1, n, : n + 1] = row.own, mean.own
-            rows[2, n, : len(row.added)], rows[3, n, : len(row.added)] = row.added, mean.added
-        factors = torch.tensor([row.factor for row, _ in end.rows], dtype=torch.float64)
+        rest, means = zip(*end.rows, strict=True)
+        factors = torch.tensor([row.factor for row in rest], dtype=torch.float64)
         flow, start = self.run.problem.flow, factors if self.free else None
-        names = ("mean_weights", "guidance_weights", "guidance_mean_weights")
-        beside = {name: gathered(sigmas.double(), table, flow=flow, start=start)
-                  for name, table in zip(names, rows[1:], strict=True)
-                  if name in self.apart.tables}
-        solver = from_denoised_rows(sigmas, rows[0], flow=flow, start=start,
-                                    model_sigmas=self.told)
+        beside = {basis.name: gathered(sigmas.double(), _tabled(
+                      [row.of(basis) for row in (means if basis.mean else rest)]),
+                      flow=flow, start=start)
+                  for basis in self.apart.bases}
+        solver = from_denoised_rows(sigmas, _tabled([row.own for row in rest]), flow=flow,
+                                    start=start, model_sigmas=self.told)
         return replace(solver, beside=beside)
 
     def _called(self, way: Way, sigma: Tensor) -> Way:
@@ -170,6 +167,10 @@ class Row:
     own: Tensor
     added: Tensor
     factor: float = 1.0
+
+    def of(self, basis: Basis) -> Tensor:
+        """The weights over a further basis."""
+        return self.added if basis.guidance else self.own
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,14 @@ class _Step:
         moved, added, factor = change.tensor_split([own, own + len(self.added)])
         moved = moved if free else torch.cat([moved, -moved.sum()[None]])
         return Row(known.own + moved, known.added + added, known.factor + float(factor.sum()))
+
+
+def _tabled(rows: Sequence[Tensor]) -> Tensor:
+    """(N, N) of rows of 1, 2 ... N entries, or of none."""
+    table = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    for n, row in enumerate(rows):
+        table[n, : len(row)] = row
+    return table
 
 
 def _gram(columns: list[Tensor], rest: Tensor) -> tuple[Tensor, Tensor]:
