@@ -18,7 +18,7 @@ import numpy as np
 from .fields import PresetError
 
 MAX_BYTES = 1 << 20
-MAX_HEADER = 256 << 10
+MAX_HEADER = 512 << 10
 METADATA = "__metadata__"
 
 

@@ -16,6 +16,7 @@ from typing import ClassVar
 NUMBER = re.compile(r"-?[0-9]{1,32}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,4})?")
 COUNT = re.compile(r"[0-9]{1,20}")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+DIGITS = re.compile(r"[0-9a-f]*")
 BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control, lone surrogate, line and paragraph separator
 
@@ -89,8 +90,21 @@ class Date(Text):
 
 
 @dataclass(frozen=True)
+class Hex(Text):
+    """A fingerprint: at most `limit` lower-case hex digits."""
+
+    def check(self, field: str, value: object) -> str:
+        """The value itself. Raises PresetError: as Text, or other characters."""
+        text = super().check(field, value)
+        if not DIGITS.fullmatch(text):
+            raise PresetError(f"{field} must be digits 0 to 9 and letters a to f, found "
+                              f"{text[:40]!r}. Leave it out.")
+        return text
+
+
+@dataclass(frozen=True)
 class Choice(Text):
-    """One of a few words."""
+    """One of a few words; "" among them means that the key may be absent."""
 
     options: tuple[str, ...] = ()
 
@@ -98,8 +112,8 @@ class Choice(Text):
         """The value itself. Raises PresetError: as Text, or another word."""
         text = super().check(field, value)
         if text not in self.options:
-            raise PresetError(f"{field} must be one of {', '.join(self.options)}, found "
-                              f"{text!r}.")
+            words = ", ".join(option or "nothing" for option in self.options)
+            raise PresetError(f"{field} must be one of {words}, found {text!r}.")
         return text
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, get_type_hints
 
-from .fields import Choice, Count, Date, FileName, Kind, Number, PresetError, Text
+from .fields import Choice, Count, Date, FileName, Hex, Kind, Number, PresetError, Text
+from .pictures import Picture
 
 ERROR = Number(0, 1e9)
 SHARE = Number(0, 1)
@@ -72,6 +73,16 @@ class PresetInfo:
     reference: Annotated[str, Text(200)] = ""  # what the error is measured against
     tool_version: Annotated[str, Text(40)] = ""
     torch_version: Annotated[str, Text(40)] = ""
+    # What came out, and how sure it is.
+    state: Annotated[str, Choice(20, options=("", "unfinished"))] = ""  # stopped early, unmeasured
+    picture: Annotated[str, Picture()] = ""  # made with it, as base64
+    reference_picture: Annotated[str, Picture()] = ""  # of the same start, by the teacher
+    # Which model and search exactly: equal digits, equal thing.
+    search_key: Annotated[str, Hex(64)] = ""  # of all a search depends on
+    architecture: Annotated[str, Hex(16)] = ""  # of the network's parameter names and shapes
+    header_hash: Annotated[str, Hex(64)] = ""  # sha256 of the checkpoint's safetensors header
+    precision: Annotated[str, Text(40)] = ""  # such as "float16, stored float8_e4m3fn"
+    patches: Annotated[str, Text(400)] = ""  # such as "LoRA: 2 patches"
 
     def __post_init__(self) -> None:
         for name, kind in kinds().items():
@@ -87,7 +98,7 @@ class PresetInfo:
 
 
 @cache
-def kinds() -> dict[str, Kind]:
+def kinds() -> dict[str, Kind | Picture]:
     """Field name -> its kind, in the order of declaration."""
     hints = get_type_hints(PresetInfo, include_extras=True)
     return {field.name: hints[field.name].__metadata__[0] for field in fields(PresetInfo)}

@@ -188,8 +188,8 @@ def test_workflow_lies_in_the_metadata() -> None:
     assert_same(file.parse(data), plain())
     with pytest.raises(PresetError, match="workflow must be a JSON object, found list"):
         file.dump(plain(), "[]")
-    with pytest.raises(PresetError, match="at most 262144 bytes.*Leave out the workflow"):
-        file.dump(plain(), json.dumps({"a": "x" * 300_000}))
+    with pytest.raises(PresetError, match="at most 524288 bytes.*Leave out the workflow"):
+        file.dump(plain(), json.dumps({"a": "x" * 600_000}))
 
 
 def test_example_of_the_format_page() -> None:
@@ -211,7 +211,8 @@ def test_reader_of_the_format_page() -> None:
 def test_table_of_the_format_page() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \| ([^|]+) \|", FORMAT, re.MULTILINE)
     words = {fields.Date: "date", fields.FileName: "file name", fields.Count: "whole number",
-             fields.Number: "number"}
+             fields.Number: "number", fields.Hex: "hex",
+             load("presets.pictures").Picture: "picture"}
     expected = [(name, words.get(type(kind), "text"),
                  f"{kind.low:g} to {kind.high:g}" if isinstance(kind, fields.Number)
                  else str(kind.limit)) for name, kind in load("presets.info").kinds().items()]
@@ -224,8 +225,8 @@ REFUSALS = {
     "empty": (b"", "ends after 0 bytes; it is truncated"),
     "seven bytes": (b"\0" * 7, "ends after 7 bytes"),
     "too large": (b"\0" * (1048577), "at most 1048576 bytes, this file has 1048577.*model"),
-    "length 2^63": (HUGE + b"{}", "at most 262144 bytes, this one claims 9223372036854775808"),
-    "long header": (build(b"{" + b" " * 262144, b""), "at most 262144 bytes, this one claims"),
+    "length 2^63": (HUGE + b"{}", "at most 524288 bytes, this one claims 9223372036854775808"),
+    "long header": (build(b"{" + b" " * 524288, b""), "at most 524288 bytes, this one claims"),
     "length lies": (struct.pack("<Q", 999) + b"{}", "claims 999 bytes, the file has 2 left"),
     "pickle": (build(b"\x80\x04.", b""), "must be JSON and start with {"),
     "space first": (build(b" {}", b""), "must be JSON and start with {"),
