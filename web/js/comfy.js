@@ -1,13 +1,20 @@
 // Every call of ComfyUI's front end, in one place.
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { graphsOf, nodeAt, nodesOf } from "./links.js";
 
-/** Call `onNode(node)` for each new or loaded node of a class. */
+/**
+ * Call `onNode(node)` once for each node of a class, new or loaded, in any subgraph, as soon as it
+ * is in a graph and has its values.
+ * @param {string} name of the extension
+ * @param {string | null} nodeClass null: nodes of every class
+ * @param {(node: any) => void} onNode
+ */
 export function eachNode(name, nodeClass, onNode) {
-  const visit = (node) => {
-    if (node.comfyClass === nodeClass) onNode(node);
+  const nodeCreated = (/** @type {any} */ node) => {
+    if (nodeClass === null || node.comfyClass === nodeClass) afterAdd(node, onNode);
   };
-  app.registerExtension({ name, nodeCreated: visit, loadedGraphNode: visit });
+  app.registerExtension({ name, nodeCreated });
 }
 
 /** Call `onChange()` after any of a node's connections changed. */
@@ -35,17 +42,7 @@ export function onValue(widget, onChange) {
   };
 }
 
-/** What the server sent beside an input's options. */
-export function inputExtra(node, input, key) {
-  const spec = node.constructor.nodeData?.input?.required?.[input];
-  return spec?.[1]?.[key];
-}
-
-/** The node before `node` on its input of this name, or null. */
-export function sourceOf(node, input) {
-  const slot = node.inputs?.findIndex((socket) => socket.name === input) ?? -1;
-  return slot < 0 ? null : (node.getInputNode(slot) ?? null);
-}
+export { executionIdOf, originOf, sourceOf, targetsOf } from "./links.js";
 
 /** A switch on ComfyUI's settings page; the server reads it from the settings file. */
 export function addSwitch(name, setting) {
@@ -133,6 +130,184 @@ export function toast(severity, summary, detail = "") {
 }
 
 // --- cards ---
+
+/** The outer graph of the open workflow, or undefined. */
+export function rootGraph() {
+  return /** @type {any} */ (app).rootGraph ?? app.graph;
+}
+
+/** Call `onNode(node)` for every node of the open workflow, those in subgraphs too. @param {(node: any) => void} onNode */
+export function allNodes(onNode) {
+  graphsOf(rootGraph()).flatMap(nodesOf).forEach(onNode);
+}
+
+/** The node that the server calls by this id, such as "3" or "5:3", or null. @param {string | number} executionId */
+export function nodeById(executionId) {
+  return nodeAt(rootGraph(), executionId);
+}
+
+/**
+ * Call `then(node)` once, when the node is in a graph and has its values and links.
+ *
+ * ComfyUI tells of a new node before it is in a graph; a loaded one gets its values right after.
+ * @param {any} node
+ * @param {(node: any) => void} then
+ */
+export function afterAdd(node, then) {
+  let done = false;
+  const soon = () => queueMicrotask(() => {
+    if (done || !node.graph) return;
+    done = true;
+    then(node);
+  });
+  const before = node.onAdded;
+  node.onAdded = function (/** @type {any[]} */ ...args) {
+    const result = before?.apply(this, args);
+    soon();
+    return result;
+  };
+  if (node.graph) soon();
+}
+
+/** Call `then()` when a node leaves its graph. @param {any} node @param {() => void} then */
+export function onRemoved(node, then) {
+  const before = node.onRemoved;
+  node.onRemoved = function (/** @type {any[]} */ ...args) {
+    then();
+    return before?.apply(this, args);
+  };
+}
+
+/**
+ * Call `then({node, output, prompt})` for each node that has run and handed out something to show.
+ * @param {(ran: {node: string, output: any, prompt: string}) => void} then
+ */
+export function onExecuted(then) {
+  onServerEvent("executed", (detail) => then({
+    node: String(detail.display_node ?? detail.node),
+    output: detail.output ?? {},
+    prompt: detail.prompt_id ?? "",
+  }));
+}
+
+/**
+ * Further lines of a node's menu.
+ * @param {string} name of the extension
+ * @param {(node: any) => ({content: string, callback: () => void} | null)[]} itemsFor
+ */
+export function menuItems(name, itemsFor) {
+  register({ name, getNodeMenuItems: (/** @type {any} */ node) => itemsFor(node) });
+}
+
+/**
+ * An element of ours inside a node; in no file and no prompt.
+ *
+ * The node grows when the element does; the user may make it smaller again, then it scrolls.
+ * @param {any} node
+ * @param {string} name
+ * @param {HTMLElement} element
+ * @param {{height?: number}} [options] height: the least it may be pressed to, in pixels
+ * @returns {{fit: () => void, remove: () => void}}
+ */
+export function domWidget(node, name, element, { height = 24 } = {}) {
+  const frame = document.createElement("div");
+  frame.className = "solver-search-frame";
+  frame.append(element);
+  let wanted = height;
+  const widget = node.addDOMWidget(name, "solver-search", frame, {
+    serialize: false, hideOnZoom: false, margin: 4,
+    getMinHeight: () => height + 8,
+    getMaxHeight: () => wanted + 8,
+  });
+  widget.serialize = false;
+  const fit = () => {
+    const grown = Math.max(height, element.offsetHeight) - wanted;
+    if (grown === 0 || !element.offsetHeight || !node.graph) return;
+    wanted += grown;
+    const snug = snugHeight(node, height, wanted);
+    const was = node.size[1];
+    if (was < snug || (grown < 0 && was <= snug - grown + 1)) node.setSize([node.size[0], snug]);
+    node.setDirtyCanvas?.(true, true);
+  };
+  const watch = new ResizeObserver(() => requestAnimationFrame(fit));
+  watch.observe(element);
+  const remove = () => {
+    watch.disconnect();
+    if (node.widgets?.includes(widget)) node.removeWidget(widget);
+    node.setSize([node.size[0], Math.max(node.computeSize()[1], node.size[1] - wanted - 8)]);
+  };
+  onRemoved(node, () => watch.disconnect());
+  return { fit, remove };
+}
+
+/** Height at which all of a node's widgets have what they want. @param {any} node @param {number} least @param {number} wanted */
+function snugHeight(node, least, wanted) {
+  return node.computeSize()[1] + wanted - least;
+}
+
+/**
+ * Let files be dropped on a node; ComfyUI's own answer to a file is then left out.
+ * @param {any} node
+ * @param {(file: File) => boolean} wanted
+ * @param {(file: File) => Promise<void>} onFile
+ */
+export function dropTarget(node, wanted, onFile) {
+  const [over, drop] = [node.onDragOver, node.onDragDrop];
+  node.onDragOver = function (/** @type {DragEvent} */ event) {
+    const files = [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file");
+    return files || (over?.call(this, event) ?? false);
+  };
+  node.onDragDrop = async function (/** @type {DragEvent} */ event) {
+    const file = [...(event.dataTransfer?.files ?? [])].find(wanted);
+    if (!file) return (await drop?.call(this, event)) ?? false;
+    await onFile(file);
+    return true;
+  };
+}
+
+/** Give a widget a value, as if the user had. @param {any} node @param {any} widget @param {any} value */
+export function setValue(node, widget, value) {
+  widget.value = value;
+  widget.callback?.(value);
+  node.setDirtyCanvas?.(true, true);
+}
+
+/**
+ * Call `then()` when something in the workflow has changed that may bear on a node: at most
+ * every `wait` milliseconds, and only then.
+ * @param {() => string} look what is watched, as text
+ * @param {() => void} then
+ * @param {() => boolean} alive the watching ends when this says no
+ * @param {number} [wait]
+ */
+export function watch(look, then, alive, wait = 700) {
+  let seen = look();
+  const timer = setInterval(() => {
+    if (!alive()) {
+      clearInterval(timer);
+      return;
+    }
+    const now = look();
+    if (now === seen) return;
+    seen = now;
+    then();
+  }, wait);
+}
+
+/** Name of this page at the server, "" before it has one. @returns {string} */
+export function clientId() {
+  return api.clientId ?? "";
+}
+
+/**
+ * A tab in the panel at the bottom of the page.
+ * @param {string} id
+ * @param {string} title
+ * @param {(container: HTMLElement) => void} render
+ */
+export function bottomTab(id, title, render) {
+  register({ name: `${id}.Tab`, bottomPanelTabs: [{ id, title, type: "custom", render }] });
+}
 
 // --- sidebar ---
 
