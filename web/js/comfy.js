@@ -312,3 +312,102 @@ export function bottomTab(id, title, render) {
 // --- sidebar ---
 
 // --- fast ---
+
+/** The graph that is open: the outer one or a subgraph's. */
+export function openGraph() {
+  return app.canvas?.graph ?? rootGraph();
+}
+
+/** Nodes of one graph. @param {any} graph @returns {any[]} */
+export function nodesIn(graph) {
+  return [...(graph?.nodes ?? [])];
+}
+
+/** Nodes the user has selected. @returns {any[]} */
+export function selectedNodes() {
+  return Object.values(app.canvas?.selected_nodes ?? {});
+}
+
+/** Select nodes and nothing else. @param {any[]} nodes */
+export function select(nodes) {
+  if (nodes.length) app.canvas?.selectItems(nodes);
+}
+
+/**
+ * Do something to the graph that one undo takes back.
+ * @template T
+ * @param {() => T} change
+ * @returns {T}
+ */
+export function inOneStep(change) {
+  app.canvas.emitBeforeChange();
+  try {
+    return change();
+  } finally {
+    app.canvas.emitAfterChange();
+    app.canvas.setDirty(true, true);
+  }
+}
+
+/** A new node of a class, in a graph. @param {any} graph @param {string} nodeClass */
+export function addNode(graph, nodeClass) {
+  const node = /** @type {any} */ (globalThis).LiteGraph.createNode(nodeClass);
+  graph.add(node);
+  return node;
+}
+
+/** Where a node is, with its title: left, top, width, height. @param {any} node @returns {[number, number, number, number]} */
+export function nodeBox(node) {
+  const title = /** @type {any} */ (globalThis).LiteGraph.NODE_TITLE_HEIGHT ?? 30;
+  return [node.pos[0], node.pos[1] - title, node.size[0], node.size[1] + title];
+}
+
+/** Value of a widget, or undefined. @param {any} node @param {string} name */
+export function valueOf(node, name) {
+  return widgetOf(node, name)?.value;
+}
+
+/** Set a widget as the user would, unless a link feeds it. @param {any} node @param {string} name @param {unknown} value */
+export function setValue(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || value === undefined || widget.value === value || input(node, name)) return;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+}
+
+/**
+ * What is plugged into an input: the very next output, also a subgraph's own input; or null.
+ * @param {any} node
+ * @param {number | string} which slot or name
+ * @returns {{graph: any, node: any, slot: number} | null} node null: an input of the subgraph
+ */
+export function input(node, which) {
+  const slot = typeof which === "number" ? which
+    : node.inputs?.findIndex((/** @type {any} */ each) => each.name === which) ?? -1;
+  const link = slot < 0 ? null : node.getInputLink(slot);
+  if (!link) return null;
+  return { graph: node.graph, node: node.graph.getNodeById(link.origin_id) ?? null, slot: link.origin_slot };
+}
+
+/** Plug something found by `input` into another node as well. @param {any} node @param {string} name @param {any} source */
+export function feed(node, name, source) {
+  const slot = node.inputs?.findIndex((/** @type {any} */ each) => each.name === name) ?? -1;
+  if (slot < 0) return;
+  if (source.node) source.node.connect(source.slot, node, slot);
+  else source.graph.inputNode.slots[source.slot].connect(node.inputs[slot], node);
+}
+
+const LOADER_WIDGETS = ["ckpt_name", "unet_name", "model_name"];
+
+/** File name of the checkpoint at the head of a chain of MODEL nodes, or "". @param {any} node */
+export function checkpointBefore(node) {
+  const seen = new Set();
+  for (let at = node; at && !seen.has(at);) {
+    seen.add(at);
+    const slot = at.inputs?.findIndex((/** @type {any} */ each) => each.type === "MODEL") ?? -1;
+    at = slot < 0 ? null : originOf(at, slot)?.node;
+    const name = LOADER_WIDGETS.map((widget) => at && valueOf(at, widget)).find(Boolean);
+    if (name) return String(name).split(/[\\/]/).pop() ?? "";
+  }
+  return "";
+}
