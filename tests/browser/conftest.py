@@ -114,6 +114,22 @@ def front(server: Server, browser: playwright.BrowserContext, console: Console,
         stop(server)
 
 
+@pytest.fixture
+def presets(server: Server) -> Iterator[Path]:
+    """The folder of own presets; what a test leaves there is removed."""
+    folder = server.base / "models" / "solver_presets"
+    before = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    yield folder
+    for path in folder.glob("*.safetensors"):
+        if path.name not in before:
+            path.unlink()
+    for name, data in before.items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != data:
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+
+
 def stop(server: Server) -> None:
     """Nothing goes on in the server after a test."""
     server.client._post("/queue", {"clear": True})

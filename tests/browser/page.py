@@ -33,6 +33,30 @@ LISTEN = """(names) => {
   for (const name of names)
     api.addEventListener(name, (event) => window.happened.push([name, event.detail]));
 }"""
+BUILD = """async (app, nodes) => {
+  const made = {};
+  app.rootGraph.clear();
+  Object.entries(nodes).forEach(([name, [kind, widgets]], i) => {
+    const node = window.LiteGraph.createNode(kind);
+    node.pos = [100 + 420 * (i % 4), 100 + 460 * Math.floor(i / 4)];
+    app.rootGraph.add(node);
+    for (const [key, value] of Object.entries(widgets)) {
+      const widget = node.widgets.find((w) => w.name === key);
+      if (!widget) throw new Error(`${kind} has no widget ${key}`);
+      widget.value = value;
+    }
+    made[name] = node;
+  });
+  for (const [name, [, , inputs]] of Object.entries(nodes))
+    for (const [input, from] of Object.entries(inputs)) {
+      const slot = made[name].inputs.findIndex((each) => each.name === input);
+      const [source, output] = from.split(".");
+      if (slot >= 0) made[source].connect(Number(output), made[name], slot);
+    }
+  const graph = app.rootGraph.serialize();
+  await app.loadGraphData({ ...graph, id: crypto.randomUUID() });
+  return Object.fromEntries(Object.entries(made).map(([name, node]) => [name, node.id]));
+}"""
 SHOWN = """([app, id]) => {
   const node = app.rootGraph.getNodeById(id);
   const seen = (element) => {
@@ -107,6 +131,14 @@ class FrontEnd:
         graph = json.loads(workflow.read_text("utf-8")) if isinstance(workflow, Path) else workflow
         self.js("(app, graph) => app.loadGraphData(graph)", graph)
         self.wait_js("(app, n) => app.rootGraph.nodes.length >= n", len(graph["nodes"]))
+
+    def build(self, nodes: dict[str, Any]) -> dict[str, int]:
+        """Open a workflow told as in workflows.py.
+
+        Returns:
+            The nodes' ids by name.
+        """
+        return self.js(BUILD, {name: list(node) for name, node in nodes.items()})
 
     def template(self, pack: str, name: str) -> None:
         """Open a pack's template, without the browser of templates."""
@@ -186,6 +218,19 @@ class FrontEnd:
                 return found
             self.page.wait_for_timeout(250)
         raise AssertionError(f"node {node} does not say {text!r} but {found!r}")
+
+    def select(self, node: int) -> None:
+        """Select a node and bring it to the middle."""
+        self.js("(app, id) => { const n = app.rootGraph.getNodeById(id);"
+                " app.canvas.centerOnNode(n); app.canvas.selectItems([n]); }", node)
+
+    def command(self, name: str) -> None:
+        """Run a command, as its shortcut or menu does."""
+        self.js("(app, name) => app.extensionManager.command.execute(name)", name)
+
+    def ask(self, path: str) -> Any:  # noqa: ANN401
+        """Answer of one of our routes."""
+        return self.js("async (app, path) => (await fetch('/solver_search' + path)).json()", path)
 
     # --- a person's actions, counted ---
 
