@@ -7,6 +7,7 @@ its metadata when the file is dropped onto the canvas. FORMAT.md specifies the b
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,48 @@ def parse(data: bytes) -> Preset:
     if "workflow" in metadata:
         load_object(metadata["workflow"], "workflow")
     return preset
+
+
+def renamed(data: bytes, name: str) -> bytes:
+    """The same file with another `name` in it; workflow and foreign words stay.
+
+    Raises:
+        PresetError: not a preset, or a name that no preset may have.
+    """
+    preset = parse(data)
+    metadata, arrays = unpack(data, TENSORS)
+    metadata["name"] = replace(preset.info, name=name).name
+    return pack(metadata, arrays)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a file holds.
+
+    Args:
+        preset: the numbers, and what is said about them.
+        version: of the format.
+        workflow: whether a ComfyUI graph travels along.
+        others: keys of metadata that are none of ours; readers ignore them.
+    """
+
+    preset: Preset
+    version: int
+    workflow: bool
+    others: tuple[str, ...]
+
+
+def contents(data: bytes) -> Contents:
+    """What is in a file, for people who want to know before they share it.
+
+    Raises:
+        PresetError: see `parse`.
+    """
+    preset = parse(data)
+    metadata = unpack(data, TENSORS)[0]
+    known = {"format", "version", "id", "flow", "workflow", *kinds()}
+    others = tuple(sorted(key for key in metadata if key not in known))
+    return Contents(preset, int(metadata["version"]), "workflow" in metadata, others)
 
 
 def _version(preset: Preset) -> int:

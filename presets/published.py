@@ -28,10 +28,9 @@ import torch
 from ..solver_search.solver import Solver
 from .file import dump
 from .preset import Preset, PresetInfo
-from .store import SUFFIX
+from .store import LIBRARY, SUFFIX
 
 SOURCE = Path(__file__).with_name("published_solvers.json")
-LIBRARY = Path(__file__).with_name("library")
 DIGITS = Context(prec=50)  # of VP's exp and sqrt: far beyond float64's 17
 TITLES = {"flow_flowdcn_b2": "DSS FlowDCN flow", "flow_sit_xl2": "DSS SiT flow",
           "vp_dit_xl2": "DSS DiT VP"}

@@ -10,16 +10,26 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
+import unicodedata
 from pathlib import Path
+from stat import S_ISREG
 
 from .container import MAX_BYTES, check_size
-from .file import dump, parse
+from .file import dump, parse, renamed
 from .preset import Preset, PresetError
 
 SUFFIX = ".safetensors"
 MAX_NAME = 80
 NAME = re.compile(r"[A-Za-z0-9 ._-]+")
+LIBRARY = Path(__file__).parent / "library"
+LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")
+LEFTOVER_AGE = 3600  # seconds: no writing takes as long
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])\s*(\..*)?", re.IGNORECASE)
+
+
+class TakenError(PresetError):
+    """A name that another preset has."""
 
 
 def check_name(name: str) -> str:
@@ -57,16 +67,28 @@ def save(folder: Path, preset: Preset, *, name: str, overwrite: bool,
         The file's path.
 
     Raises:
-        PresetError: a bad name, a taken one without `overwrite`, a link that leads elsewhere.
+        TakenError: the name is taken and `overwrite` is off, or it is one of the library's.
+        PresetError: a bad name, a link that leads elsewhere.
         OSError: the disk refuses; an earlier file of that name is then untouched.
     """
-    data = dump(preset, workflow)
+    return save_bytes(folder, dump(preset, workflow), name=name, overwrite=overwrite)
+
+
+def save_bytes(folder: Path, data: bytes, *, name: str, overwrite: bool) -> Path:
+    """The same with a preset's bytes, which are written as they are.
+
+    Raises:
+        see `save`; whether the bytes are a sound preset is not asked.
+    """
     target = _target(folder, check_name(name))
-    if target.exists() and not overwrite:
-        raise PresetError(f"{target.name} is already there. Choose another name, or allow "
-                          "overwriting.")
+    if os.path.lexists(target) and not overwrite:
+        raise TakenError(f"{target.name} is already there. Choose another name, or allow "
+                         "overwriting.")
+    if not os.path.lexists(target) and (LIBRARY / target.name).exists():
+        raise TakenError(f"{target.name} is a preset that comes with Solver Search; it would be "
+                         "hidden. Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
-    _write(target, data)
+    _write(target, data, overwrite=overwrite)
     return target
 
 
@@ -77,28 +99,132 @@ def read(path: Path) -> Preset:
         PresetError: not there, or not a sound preset; the message starts with the file's name.
     """
     try:
-        if not path.is_file():
-            raise PresetError("there is no such file. Refresh the list and choose again.")
-        check_size(path.stat().st_size)
-        with path.open("rb") as file:
-            return parse(file.read(MAX_BYTES + 1))
+        return parse(_bytes(path))
     except PresetError as error:
         raise PresetError(f"{path.name}: {error}") from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """Bytes of a file that is as large as a preset may be, unchecked.
+
+    Only a regular file is opened, or a link to one, and opening never waits.
+
+    Raises:
+        PresetError: not there, no file, too small or too large; the message starts with the
+            file's name.
+    """
+    try:
+        return _bytes(path)
+    except PresetError as error:
+        raise PresetError(f"{path.name}: {error}") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        _check_file(path.stat())
+        with open(path, "rb", opener=_open_at_once) as file:
+            _check_file(os.fstat(file.fileno()))  # it may be another by now
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise PresetError("there is no such file. Refresh the list and choose again."
+                          ) from error
+    except OSError as error:
+        raise PresetError(f"it cannot be read ({error.strerror}). Check the file, or fetch it "
+                          "again.") from error
+
+
+def _check_file(stat: os.stat_result) -> None:
+    if not S_ISREG(stat.st_mode):
+        raise PresetError("there is no such file, but a folder, pipe or device of that name. "
+                          "Remove it.")
+    if stat.st_size < 8:  # also what the kernel shows as files, whose reading may never end
+        raise PresetError(f"The file ends after {stat.st_size} bytes; it is truncated. Fetch it "
+                          "again.")
+    check_size(stat.st_size)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def rename(folder: Path, path: Path, name: str) -> Path:
+    """Give a preset another name, in the file and of the file; its numbers keep their id.
+
+    Args:
+        folder: people's own.
+        path: the file, in it or in a folder below it.
+        name: the new one; `.safetensors` is added.
+
+    Returns:
+        The new path.
+
+    Raises:
+        TakenError: the name is taken. PresetError: a bad name, not a preset, not in `folder`.
+        OSError: the disk refuses.
+    """
+    check_inside(folder, path)
+    stem = check_name(name)
+    data = renamed(read_bytes(path), stem)
+    target = path.with_name(stem + SUFFIX)
+    same = target.exists() and target.samefile(path)  # also where case does not count
+    if not same:
+        written = save_bytes(path.parent, data, name=stem, overwrite=False)
+        path.unlink()
+        return written
+    _write(path, data, overwrite=True)
+    os.replace(path, target)
+    return target
+
+
+def check_inside(folder: Path, path: Path) -> None:
+    """Raises PresetError: the file is a link, or lies elsewhere than in `folder`."""
+    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+        raise PresetError(f"{path.name} does not lie in your own preset folder, so it stays as it "
+                          "is. Change it where it lies.")
+
+
 def free_name(folder: Path, name: str) -> str:
-    """`name`, or with " 2", " 3" ... behind it the first that is not taken in `folder`.
+    """`name`, or with " 2", " 3" ... behind it the first that is not taken.
+
+    Names of the library count as taken: a file in `folder` would hide it.
 
     Raises:
         PresetError: see `check_name`.
     """
     stem = check_name(name)
     candidate, number = stem, 1
-    while _target(folder, candidate).exists():
+    while _taken(folder, candidate):
         number += 1
         ending = f" {number}"
         candidate = stem[: MAX_NAME - len(ending)].rstrip(" .") + ending
     return candidate
+
+
+def fitting_name(name: str) -> str:
+    """A file name for what people call a preset: other characters become spaces.
+
+    Returns:
+        "" if nothing is left of it.
+    """
+    parts = NAME.findall(unicodedata.normalize("NFKD", name))
+    stem = re.sub(" +", " ", " ".join(parts))[:MAX_NAME].strip(" .")
+    return "" if RESERVED.fullmatch(stem) else stem
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a writing that was killed has left behind, once it is an hour old."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if LEFTOVER.fullmatch(path.name):
+            stat = path.lstat()
+            if S_ISREG(stat.st_mode) and stat.st_mtime < time.time() - LEFTOVER_AGE:
+                path.unlink(missing_ok=True)
+
+
+def _taken(folder: Path, stem: str) -> bool:
+    target = _target(folder, stem)
+    return os.path.lexists(target) or (LIBRARY / target.name).exists()
 
 
 def _target(folder: Path, stem: str) -> Path:
@@ -108,7 +234,7 @@ def _target(folder: Path, stem: str) -> Path:
     return target
 
 
-def _write(target: Path, data: bytes) -> None:
+def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
     # Beside the target: os.replace is atomic only within one file system. Opened plainly rather
     # than by tempfile, whose files only the owner may read.
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -117,6 +243,22 @@ def _write(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        if overwrite or not _linked(temporary, target):
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _linked(temporary: Path, target: Path) -> bool:
+    """Whether the target now is this file; False where a disk has no hard links.
+
+    Raises:
+        TakenError: another program has just made a file of that name.
+    """
+    try:
+        os.link(temporary, target)
+    except FileExistsError as error:
+        raise TakenError(f"{target.name} is already there. Choose another name.") from error
+    except OSError:
+        return False
+    return True
