@@ -1,12 +1,12 @@
 // What a preset's lights say before anything runs.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { familyOf, lights, samplersBehind } from "../../web/js/lights.js";
+import { kinOf, lights, samplersBehind } from "../../web/js/lights.js";
 
 const card = {
-  model: "a.safetensors", family: "SDXL", guidance: 2.5, guidance_low: 1.75, guidance_high: 3.25, steps: 6,
+  model: "a.safetensors", family: "SDXL", flow: false, guidance: 2.5, guidance_low: 1.75, guidance_high: 3.25, steps: 6,
 };
-const here = (more) => ({ checkpoint: "a.safetensors", family: "SDXL", samplers: [{ cfg: 2.5, steps: 6 }], ...more });
+const here = (more) => ({ checkpoint: "a.safetensors", kin: { family: "SDXL", flow: false }, samplers: [{ cfg: 2.5, steps: 6 }], ...more });
 const tones = (...args) => lights(...args).map((light) => light.tone);
 
 test("the setting it was searched at is green throughout", () => {
@@ -15,10 +15,12 @@ test("the setting it was searched at is green throughout", () => {
 
 test("a model that is not its own", () => {
   assert.equal(tones(card, here({ checkpoint: "b" }))[0], "warn");
-  assert.equal(tones(card, here({ checkpoint: "b", family: "Flux" }))[0], "bad");
-  assert.equal(tones(card, here({ checkpoint: "b", family: "" }))[0], "warn");
+  assert.equal(tones(card, here({ checkpoint: "b", kin: { family: "Flux", flow: false } }))[0], "bad");
+  assert.equal(tones(card, here({ checkpoint: "b", kin: null }))[0], "warn");
   assert.equal(tones({ ...card, model: "", family: "" }, here())[0], "unknown");
   assert.equal(tones(card, here({ checkpoint: "" }))[0], "unknown");
+  const flow = lights({ ...card, model: "", family: "", flow: true }, here())[0];
+  assert.deepEqual([flow.tone, flow.text.slice(0, 26)], ["bad", "made for another kind of n"]);
 });
 
 test("a CFG within the range, outside it, and without a range", () => {
@@ -38,8 +40,9 @@ test("other steps are told", () => {
 });
 
 test("a checkpoint's family is known from another preset of it", () => {
-  assert.equal(familyOf([{ model: "b", family: "X" }, card], "a.safetensors"), "SDXL");
-  assert.equal(familyOf([card], ""), "");
+  assert.equal(kinOf([{ model: "b", family: "X" }, card], "a.safetensors"), card);
+  assert.equal(kinOf([card], ""), null);
+  assert.equal(kinOf([card], "c"), null);
 });
 
 /** Nodes by id, and a walk over links [origin, slot, target, slot]. */

@@ -7,13 +7,20 @@ const BOX = { width: 180, height: 90, pad: 5 };
 
 /** @param {{width: number, height: number}} box @param {string} label @param {...(Node | null)} parts */
 function drawing({ width, height }, label, ...parts) {
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" },
+  return svg("svg", {
+    viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label, class: "chart",
+  },
     svg("title", {}, label), ...parts);
 }
 
 /** @param {[number, number][]} points @param {string} kind @param {string} [label] */
 function line(points, kind, label) {
   return svg("polyline", { points: joined(points), class: kind }, label && svg("title", {}, label));
+}
+
+/** A point that stays round however the drawing is stretched. @param {[number, number]} at @param {string} [label] */
+function dot([x, y], label) {
+  return svg("path", { d: `M${x.toFixed(1)} ${y.toFixed(1)}h0`, class: "dot" }, label && svg("title", {}, label));
 }
 
 /**
@@ -31,8 +38,7 @@ export function sigmaChart(sigmas, flow, ordinary = {}) {
   return drawing(BOX, label,
     ...behind.map(([name, levels]) => line(sigmaPoints(levels, top, flow, BOX), "ordinary", name)),
     line(points, "own"),
-    ...points.map(([x, y], i) => svg("circle", { cx: x, cy: y, r: 2.6, class: "own" },
-      svg("title", {}, `${i}: sigma ${short(sigmas[i])}`))));
+    ...points.map((point, i) => dot(point, `${i}: sigma ${short(sigmas[i])}`)));
 }
 
 /**
@@ -93,9 +99,10 @@ export function errorChart(curve, baseline, calls) {
   const label = (last ? `Error so far ${short(last[1])}` : "No error yet")
     + (baseline ? `, best built-in ${short(baseline)}.` : ".");
   const end = points.at(-1);
-  return drawing(box, label,
+  const chart = drawing(box, label,
     baseline ? svg("line", { x1: box.pad, x2: box.width - box.pad, y1: height, y2: height, class: "baseline" }) : null,
-    baseline ? svg("text", { x: box.width - box.pad, y: height > 16 ? height - 4 : height + 12, "text-anchor": "end", class: "label" }, "best built-in") : null,
     line(points, "own"),
-    end ? svg("circle", { cx: end[0], cy: end[1], r: 3, class: "own" }) : null);
+    end ? dot(end) : null);
+  const words = [last && `error ${short(last[1])}`, baseline && `dashed: best built-in ${short(baseline)}`];
+  return el("figure", {}, chart, el("figcaption", {}, words.filter(Boolean).join(", ")));
 }

@@ -8,13 +8,15 @@ import { short } from "./curves.js";
 /**
  * @param {any} card
  * @param {string} checkpoint file name, "" if none is connected
- * @param {string} family of that checkpoint, "" if unknown
+ * @param {any} kin another preset of that checkpoint, or null
  * @returns {Light}
  */
-function modelLight(card, checkpoint, family) {
+function modelLight(card, checkpoint, kin) {
+  const family = kin?.family;
   const light = (/** @type {Tone} */ tone, /** @type {string} */ text) => ({ name: "Model", tone, text });
   if (!checkpoint) return light("unknown", "connect a model to check it");
   if (card.model === checkpoint) return light("good", "made for this checkpoint");
+  if (kin && kin.flow !== card.flow) return light("bad", "made for another kind of noise; it cannot be used here");
   if (family && card.family === family) return light("warn", "same family, not measured on this checkpoint");
   if (family && card.family) return light("bad", `made for another family (${card.family})`);
   if (card.model) return light("warn", `made for ${card.model}`);
@@ -50,16 +52,16 @@ function stepsLight(card, samplers) {
 /**
  * Lights of a preset for what is connected.
  * @param {any} card
- * @param {{checkpoint: string, family: string, samplers: Sampler[]}} here
+ * @param {{checkpoint: string, kin: any, samplers: Sampler[]}} here
  * @returns {Light[]}
  */
-export function lights(card, { checkpoint, family, samplers }) {
-  return [modelLight(card, checkpoint, family), cfgLight(card, samplers), stepsLight(card, samplers)];
+export function lights(card, { checkpoint, kin, samplers }) {
+  return [modelLight(card, checkpoint, kin), cfgLight(card, samplers), stepsLight(card, samplers)];
 }
 
-/** Family of a checkpoint as other presets of it say, or "". @param {any[]} cards @param {string} checkpoint */
-export function familyOf(cards, checkpoint) {
-  return (checkpoint && cards.find((card) => card.model === checkpoint)?.family) || "";
+/** A preset made for a checkpoint, from which its family is known; or null. @param {any[]} cards @param {string} checkpoint */
+export function kinOf(cards, checkpoint) {
+  return (checkpoint && cards.find((card) => card.model === checkpoint)) || null;
 }
 
 const CARRIERS = new Set(["SOLVER", "MODEL", "SAMPLER", "GUIDER"]);

@@ -6,7 +6,7 @@ import {
   originOf, setValue, settingOn, sourceOf, targetsOf, toast, urlOf, watch, widgetOf,
 } from "./comfy.js";
 import { button, el, fill } from "./dom.js";
-import { familyOf, lights, samplersBehind } from "./lights.js";
+import { kinOf, lights, samplersBehind } from "./lights.js";
 import { checkpointOf } from "./order.js";
 import { NODE } from "./picker.js";
 import { presets } from "./presets.js";
@@ -22,7 +22,7 @@ function situation(node) {
   const checkpoint = checkpointOf(node, sourceOf);
   return {
     checkpoint,
-    family: familyOf(presets.list(), checkpoint),
+    kin: kinOf(presets.list(), checkpoint),
     samplers: samplersBehind(node, { originOf, targetsOf }),
   };
 }
