@@ -311,6 +311,94 @@ export function bottomTab(id, title, render) {
 
 // --- sidebar ---
 
+/**
+ * A tab in the bar at the side. ComfyUI calls `render(container)` at each opening, and again
+ * whenever it likes while the tab is open.
+ * @param {{id: string, icon: string, title: string, tooltip: string, render: (container: HTMLElement) => void, destroy?: () => void}} tab
+ */
+export function sidebarTab(tab) {
+  app.extensionManager.registerSidebarTab({ type: "custom", ...tab });
+}
+
+/** Call `onSetup()` when ComfyUI's page and its settings are there. @param {string} name @param {() => void} onSetup */
+export function onSetup(name, onSetup) {
+  register({ name, setup: onSetup });
+}
+
+/** The selected nodes. @returns {any[]} */
+export function selectedNodes() {
+  return Object.values(app.canvas?.selected_nodes ?? {});
+}
+
+/** Show a node: its graph, itself in the middle, selected. @param {any} node */
+export function showNode(node) {
+  if (app.canvas.graph !== node.graph) app.canvas.setGraph?.(node.graph);
+  app.canvas.selectNode?.(node);
+  app.canvas.centerOnNode?.(node);
+}
+
+/**
+ * A new node in a graph, or null where ComfyUI does not know the class.
+ * @param {any} graph null: the graph on the screen
+ * @param {string} nodeClass
+ * @param {[number, number]} [at] place; left out: the middle of the screen
+ */
+export function addNode(graph, nodeClass, at) {
+  const node = /** @type {any} */ (globalThis).LiteGraph.createNode(nodeClass);
+  if (!node) return null;
+  const [x, y, width, height] = app.canvas.visible_area ?? [0, 0, 800, 600];
+  node.pos = at ?? [x + width / 2 - node.size[0] / 2, y + height / 2 - node.size[1] / 2];
+  (graph ?? app.canvas.graph).add(node);
+  return node;
+}
+
+/** Set a widget as if the user had. @param {any} node @param {string} name @param {unknown} value */
+export function setWidget(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget) return false;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+  node.setDirtyCanvas?.(true, true);
+  return true;
+}
+
+/** Call `onChange()` after changes of the open workflow, and when another one is opened. @param {() => void} onChange */
+export function onGraphChange(onChange) {
+  onServerEvent("graphChanged", onChange);
+}
+
+/** Let ComfyUI remember the graph for its undo. */
+export function rememberGraph() {
+  app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
+}
+
+/** The node under a file that is being dropped, or null. @returns {any} */
+export function dropTarget() {
+  return /** @type {any} */ (app).dragOverNode ?? null;
+}
+
+/** Say which node a file is dropped on; null: none. @param {any} node */
+export function setDropTarget(node) {
+  /** @type {any} */ (app).dragOverNode = node;
+  app.canvas?.setDirty(true, true);
+}
+
+/** Open a file as ComfyUI does when it is dropped on the canvas. @param {File} file */
+export function openFile(file) {
+  return app.handleFile(file);
+}
+
+/** Address of a picture that a run has left. @param {{filename: string, subfolder?: string, type?: string}} picture */
+export function pictureUrl(picture) {
+  const query = new URLSearchParams({ filename: picture.filename, subfolder: picture.subfolder ?? "", type: picture.type ?? "temp" });
+  return api.apiURL(`/view?${query}`);
+}
+
+/** What a node handed out when it last ran, as far as the page remembers. @param {any} node */
+export function outputOf(node) {
+  return app.nodeOutputs?.[node.id] ?? null;
+}
+
 // --- fast ---
 
 /** The graph that is open: the outer one or a subgraph's. */
