@@ -32,7 +32,8 @@ class LoadSolverPreset(io.ComfyNode):
             category=CATEGORY,
             description="Picks a saved solver. Your own presets come first, newest on top; "
                         "published ones follow.",
-            search_aliases=["solver preset", "fast sampler preset"],
+            search_aliases=["fast", "few steps", "fast sampler", "speed", "quick", "lightning",
+                            "turbo", "accelerate", "schedule", "solver preset"],
             inputs=[
                 io.Combo.Input("preset", options=[AUTOMATIC, *preset_names()],
                                extra_dict={"solver_presets": _about_all()},

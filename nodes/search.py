@@ -55,7 +55,9 @@ class SearchSolver(io.ComfyNode):
             category=CATEGORY,
             description="Searches a fast sampler for your model at your CFG and size, and saves "
                         "it as a preset: a few steps that land where a hundred would.",
-            search_aliases=["fast sampler", "solver search", "fewer steps", "optimise sampler"],
+            search_aliases=["fast", "few steps", "fewer steps", "fast sampler", "speed", "quick",
+                            "lightning", "turbo", "accelerate", "schedule", "solver search",
+                            "optimise sampler", "optimize"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             is_input_list=True,  # several prompts come as a list

@@ -65,7 +65,9 @@ class UseSolver(io.ComfyNode):
                         "and denoise are. Of solvers searched for several steps its steps pick "
                         "one. With denoise below 1 all steps are laid into the rest "
                         "of the way.",
-            search_aliases=["fast sampler", "ksampler solver", "apply solver"],
+            search_aliases=["fast", "few steps", "fast sampler", "speed", "quick", "lightning",
+                            "turbo", "accelerate", "schedule", "ksampler solver",
+                            "apply solver"],
             inputs=[io.Model.Input("model", tooltip="The model to sample."), solver_input()],
             outputs=[io.Model.Output(tooltip="Connect this to a KSampler.")],
         )

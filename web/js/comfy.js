@@ -484,18 +484,3 @@ export function feed(node, name, source) {
   if (source.node) source.node.connect(source.slot, node, slot);
   else source.graph.inputNode.slots[source.slot].connect(node.inputs[slot], node);
 }
-
-const LOADER_WIDGETS = ["ckpt_name", "unet_name", "model_name"];
-
-/** File name of the checkpoint at the head of a chain of MODEL nodes, or "". @param {any} node */
-export function checkpointBefore(node) {
-  const seen = new Set();
-  for (let at = node; at && !seen.has(at);) {
-    seen.add(at);
-    const slot = at.inputs?.findIndex((/** @type {any} */ each) => each.type === "MODEL") ?? -1;
-    at = slot < 0 ? null : originOf(at, slot)?.node;
-    const name = LOADER_WIDGETS.map((widget) => at && valueOf(at, widget)).find(Boolean);
-    if (name) return String(name).split(/[\\/]/).pop() ?? "";
-  }
-  return "";
-}

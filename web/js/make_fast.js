@@ -1,7 +1,8 @@
 // "Make it fast": one click puts a solver before a KSampler. The nodes work without this.
-import { addNode, checkpointBefore, feed, inOneStep, input, nodeBox, nodesIn, openGraph, originOf,
-  register, select, selectedNodes, setValue, settingOn, toast, valueOf } from "./comfy.js";
+import { addNode, feed, inOneStep, input, nodeBox, nodesIn, openGraph, originOf,
+  register, select, selectedNodes, setValue, settingOn, sourceOf, toast, valueOf } from "./comfy.js";
 import { fittingPreset, isSampler, roomFor, slotOfType, stepsToSearch } from "./fast_plan.js";
+import { checkpointOf } from "./order.js";
 import { presets } from "./presets.js";
 
 const SETTING = "SolverSearch.MakeFast";
@@ -47,7 +48,7 @@ async function fitting(sampler) {
   await Promise.race([presets.ready, late]);
   const cfg = valueOf(sampler, "cfg");
   return fittingPreset(presets.list(), {
-    checkpoint: checkpointBefore(sampler),
+    checkpoint: checkpointOf(sampler, sourceOf),
     cfg: typeof cfg === "number" ? cfg : null,
     steps: valueOf(sampler, "steps"),
   });
