@@ -5,9 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .comfy_bridge.folders import register_folders
+from .comfy_bridge.web import register_routes
 from .compare import CompareSolvers
 from .dropdown import register as register_dropdown
 from .preset_nodes import LoadSolverPreset, SaveSolverPreset
+from .routes import ROUTES
 from .search import SearchSolver
 from .use import SolverSampler, UseSolver
 
@@ -20,8 +22,9 @@ class SolverSearchExtension(ComfyExtension):
     """Registers the nodes and the preset folders."""
 
     async def on_load(self) -> None:
-        """Tell ComfyUI where presets live, and add the menu names if they are wanted."""
+        """Tell ComfyUI where presets live, answer browsers, add menu names if they are wanted."""
         register_folders()
+        register_routes(ROUTES)
         register_dropdown()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -26,7 +26,7 @@ THIRD_PARTY = {
     "presets": {"numpy", "torch"},
     "nodes": {"torch", "numpy", "PIL", "comfy_api"},
     "nodes/comfy_bridge": {"torch", "comfy", "comfy_extras", "comfy_execution", "folder_paths",
-                           "latent_preview", "server"},
+                           "latent_preview", "server", "aiohttp"},
 }
 COMFY = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "execution", "folder_paths",
          "latent_preview", "server"}

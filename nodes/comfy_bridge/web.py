@@ -1,17 +1,158 @@
-"""ComfyUI's web server: events to browsers, and which of them show what our nodes say.
+"""ComfyUI's web server: our routes, events to browsers, and which of these show what nodes say.
 
-The only file that touches `server` for these; without a running server nothing happens.
+The only file that knows aiohttp. A route is a plain function from a `Call` to JSON or a `Reply`;
+it runs in a thread, so that files do not hold up the server. What changes something needs a
+header that no foreign page can send, and comes from ComfyUI's own page or from no page at all.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
+from aiohttp import web
 from server import PromptServer
 
+log = logging.getLogger("solver-search")
+PREFIX = "/solver_search"
+HEADER = "X-Solver-Search"
 CHANGED = "solver_search.presets"
 MAX_CLIENTS = 256
+SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; sandbox"}
+
+
+class Refusal(Exception):
+    """A request that is not granted: an HTTP status and a sentence."""
+
+    def __init__(self, status: int, sentence: str, **more: Any) -> None:  # noqa: ANN401  JSON
+        super().__init__(sentence)
+        self.status, self.more = status, more
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a request asks.
+
+    Args:
+        query: values of each key behind the question mark.
+        body: of a POST.
+    """
+
+    query: dict[str, list[str]] = field(default_factory=dict)
+    body: bytes = b""
+
+    def get(self, key: str) -> str:
+        """The first value of a key, "" if there is none."""
+        return self.query.get(key, [""])[0]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Bytes instead of JSON.
+
+    Args:
+        body: the bytes.
+        media_type: what they are.
+        name: of the file that a browser saves; "": it shows them.
+    """
+
+    body: bytes
+    media_type: str
+    name: str = ""
+
+
+Answer = Callable[[Call], dict[str, Any] | Reply]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address.
+
+    Args:
+        method: GET or POST.
+        path: below PREFIX.
+        answer: what it does.
+        limit: most bytes of a body.
+    """
+
+    method: str
+    path: str
+    answer: Answer
+    limit: int = 0
+
+
+def register_routes(routes: Iterable[Route]) -> None:
+    """Add them to ComfyUI's server, if there is one; an address that is taken stays as it is."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+    taken = {(r.method, r.path) for r in server.routes if isinstance(r, web.RouteDef)}
+    for route in routes:
+        if (route.method, PREFIX + route.path) in taken:
+            log.warning("%s is there already: is Solver Search installed twice?",
+                        PREFIX + route.path)
+        else:
+            server.routes.route(route.method, PREFIX + route.path)(handler(route))
+
+
+def handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The route as aiohttp wants it."""
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            body = b""
+            if route.method == "POST":
+                _check_origin(request)
+                body = await _body(request, route.limit)
+            query = {key: request.query.getall(key) for key in request.query}
+            loop = asyncio.get_running_loop()
+            return _response(await loop.run_in_executor(None, route.answer, Call(query, body)))
+        except Refusal as refusal:
+            return web.json_response({"error": str(refusal), **refusal.more},
+                                     status=refusal.status, headers=SAFE)
+    return handle
+
+
+def _check_origin(request: web.Request) -> None:
+    if request.headers.get(HEADER) != "1":
+        raise Refusal(403, f"A change needs the header {HEADER}: 1. Make it from ComfyUI's page.")
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.lower().partition("://")[2] != request.host.lower():
+        raise Refusal(403, "A change must come from ComfyUI's own page, this one comes from "
+                           "another site. Nothing was changed.")
+
+
+async def _body(request: web.Request, limit: int) -> bytes:
+    """The body, never more of it than may be: what the header claims is not believed."""
+    too_large = Refusal(413, f"At most {limit} bytes are accepted here. Send less.")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    found = bytearray()
+    async for part in request.content.iter_chunked(1 << 16):
+        found += part
+        if len(found) > limit:
+            raise too_large
+    return bytes(found)
+
+
+def _response(answer: dict[str, Any] | Reply) -> web.Response:
+    if not isinstance(answer, Reply):
+        return web.json_response(answer, headers=SAFE)
+    headers = dict(SAFE)
+    if answer.name:
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{_spelled(answer.name)}"
+    return web.Response(body=answer.body, content_type=answer.media_type, headers=headers)
+
+
+def _spelled(name: str) -> str:
+    """A file name as headers spell it (RFC 5987)."""
+    plain = [c if c.isascii() and (c.isalnum() or c in "-._") else None for c in name]
+    return "".join(p or "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
+                   for p, c in zip(plain, name, strict=True))
 
 
 class Clients:
