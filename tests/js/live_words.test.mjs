@@ -34,6 +34,11 @@ test("each ending says what was kept", () => {
   assert.equal(ending({ state: "found", name: "a" }), "Found from an earlier search: a.");
 });
 
+test("what a search says itself is not said twice", () => {
+  const sentence = "Saved as 'a': 57 % closer.";
+  assert.equal(ending({ state: "done", saved: "a.safetensors", name: "a", sentence }), sentence);
+});
+
 test("before a search its last cost is told, or that it will be", () => {
   assert.equal(beforehand(""), "The cost is told before the search begins.");
   assert.equal(beforehand("about 5 minutes"), "Last time: about 5 minutes.");

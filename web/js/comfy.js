@@ -199,14 +199,16 @@ export function menuItems(name, itemsFor) {
   register({ name, getNodeMenuItems: (/** @type {any} */ node) => itemsFor(node) });
 }
 
+const TALLEST = 560; // pixels of a node that one element of ours may claim
+
 /**
  * An element of ours inside a node; in no file and no prompt.
  *
- * The node grows when the element does; the user may make it smaller again, then it scrolls.
+ * The node grows when the element does, up to a limit; beyond it the element scrolls.
  * @param {any} node
  * @param {string} name
  * @param {HTMLElement} element
- * @param {{height?: number}} [options] height: the least it may be pressed to, in pixels
+ * @param {{height?: number}} [options] height: the least it has, in pixels
  * @returns {{fit: () => void, remove: () => void}}
  */
 export function domWidget(node, name, element, { height = 24 } = {}) {
@@ -216,7 +218,7 @@ export function domWidget(node, name, element, { height = 24 } = {}) {
   let wanted = height;
   const widget = node.addDOMWidget(name, "solver-search", frame, {
     serialize: false, hideOnZoom: false, margin: 4,
-    getMinHeight: () => height + 8,
+    getMinHeight: () => Math.min(wanted, TALLEST) + 8,
     getMaxHeight: () => wanted + 8,
   });
   widget.serialize = false;
@@ -224,8 +226,7 @@ export function domWidget(node, name, element, { height = 24 } = {}) {
     const grown = Math.max(height, element.offsetHeight) - wanted;
     if (grown === 0 || !element.offsetHeight || !node.graph) return;
     wanted += grown;
-    const snug = snugHeight(node, height, wanted);
-    const was = node.size[1];
+    const [snug, was] = [node.computeSize()[1], node.size[1]];
     if (was < snug || (grown < 0 && was <= snug - grown + 1)) node.setSize([node.size[0], snug]);
     node.setDirtyCanvas?.(true, true);
   };
@@ -238,11 +239,6 @@ export function domWidget(node, name, element, { height = 24 } = {}) {
   };
   onRemoved(node, () => watch.disconnect());
   return { fit, remove };
-}
-
-/** Height at which all of a node's widgets have what they want. @param {any} node @param {number} least @param {number} wanted */
-function snugHeight(node, least, wanted) {
-  return node.computeSize()[1] + wanted - least;
 }
 
 /**

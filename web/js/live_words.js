@@ -26,9 +26,10 @@ export function standing(state) {
   return gain < 0 ? `${-gain} % behind the best built-in so far` : "Level with the best built-in so far";
 }
 
-/** Words for a search that has ended, by how it did. @param {any} state */
+/** Words for a search that has ended: its own if they name what was kept. @param {any} state */
 export function ending(state) {
   const kept = state.saved || state.name;
+  if (state.name && state.sentence?.includes(state.name)) return state.sentence;
   const saved = kept ? `Saved as ${kept}.` : "";
   const words = {
     done: saved || "Done.",

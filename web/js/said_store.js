@@ -33,7 +33,8 @@ export function kindOf(said) {
 function entries(storage) {
   try {
     const found = JSON.parse(storage.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found.filter(Array.isArray).slice(-MOST) : [];
+    const pairs = Array.isArray(found) ? found.filter((pair) => Array.isArray(pair)) : [];
+    return /** @type {[string, any][]} */ (pairs.slice(-MOST));
   } catch {
     return [];
   }
