@@ -321,11 +321,6 @@ export function onSetup(name, onSetup) {
   register({ name, setup: onSetup });
 }
 
-/** The selected nodes. @returns {any[]} */
-export function selectedNodes() {
-  return Object.values(app.canvas?.selected_nodes ?? {});
-}
-
 /** Show a node: its graph, itself in the middle, selected. @param {any} node */
 export function showNode(node) {
   if (app.canvas.graph !== node.graph) app.canvas.setGraph?.(node.graph);
@@ -339,7 +334,7 @@ export function showNode(node) {
  * @param {string} nodeClass
  * @param {[number, number]} [at] place; left out: the middle of the screen
  */
-export function addNode(graph, nodeClass, at) {
+export function placeNode(graph, nodeClass, at) {
   const node = /** @type {any} */ (globalThis).LiteGraph.createNode(nodeClass);
   if (!node) return null;
   const [x, y, width, height] = app.canvas.visible_area ?? [0, 0, 800, 600];

@@ -26,6 +26,8 @@ function showIn(node, output) {
 function attach(node) {
   const place = el("div", { class: "solver-search-compare" });
   domWidget(node, "compare_view", place, { height: 320 });
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(node.size[0], width, 420), Math.max(node.size[1], height)]);
   const view = { place };
   views.set(node, view);
   return view;

@@ -75,7 +75,7 @@ function controls(here) {
     onchange: (/** @type {any} */ event) => { wish.sort = event.target.value; show(); } },
   ...Object.entries(SORTS).map(([value, words]) => el("option", { value, selected: value === wish.sort }, words)));
   const filter = el("label", { class: "filter" }, el("input", { type: "checkbox", checked: wish.here,
-    onchange: (/** @type {any} */ event) => { wish.here = event.target.checked; show(); } }), "For this checkpoint", here);
+    onchange: (/** @type {any} */ event) => { wish.here = event.target.checked; show(); } }), el("span", {}, "For this checkpoint", here));
   return el("div", { class: "controls" }, search, sort, filter);
 }
 
@@ -160,6 +160,7 @@ function rebuild() {
 function render(place) {
   if (panel && place.contains(panel.root)) return;
   container = place;
+  place.style.height = "100%";
   readGraph();
   rebuild();
 }

@@ -1,5 +1,6 @@
 // What the buttons of the Solvers tab do to the open graph. Each answers with a sentence.
-import { addNode, allNodes, rememberGraph, selectedNodes, setWidget, showNode, sourceOf, targetsOf, widgetOf } from "./comfy.js";
+import { allNodes, placeNode, rememberGraph, selectedNodes, setWidget, showNode, sourceOf, targetsOf, widgetOf } from "./comfy.js";
+import { makeFast } from "./make_fast.js";
 
 const LOAD = "SolverSearch_Load";
 const USE = "SolverSearch_Use";
@@ -79,7 +80,7 @@ async function insert(sampler, card) {
 
 /** @param {any} card @returns {Answer} */
 function addLoad(card) {
-  const load = addNode(null, LOAD);
+  const load = placeNode(null, LOAD);
   if (!load) return { words: "ComfyUI does not know Load Solver Preset. Restart it and reload this page." };
   setOn(load, card);
   return { words: `Load Solver Preset is there with ${card.name}. Connect its solver to Use Solver, and that between your model and the KSampler.` };
@@ -106,7 +107,7 @@ function connectTo(compare, card) {
   const free = SOLVER_INPUTS.find((name) => input(compare, name)?.link == null);
   if (!free) return { words: "Compare Solvers has three solvers already. Take one away and press again." };
   const row = SOLVER_INPUTS.indexOf(free);
-  const load = addNode(compare.graph, LOAD, [compare.pos[0] - 360, compare.pos[1] + row * 180]);
+  const load = placeNode(compare.graph, LOAD, [compare.pos[0] - 360, compare.pos[1] + row * 180]);
   setWidget(load, "preset", card.file);
   load.connect(0, compare, compare.inputs.indexOf(input(compare, free)));
   showNode(compare);
@@ -123,7 +124,7 @@ export function presetAt(compare, name) {
 /** @param {any} sampler null: none is meant @param {any} card @returns {Answer} */
 function newComparison(sampler, card) {
   const place = sampler ? /** @type {[number, number]} */ ([sampler.pos[0] + 420, sampler.pos[1] + sampler.size[1] + 120]) : undefined;
-  const compare = addNode(sampler?.graph ?? null, COMPARE, place);
+  const compare = placeNode(sampler?.graph ?? null, COMPARE, place);
   if (!compare) return { words: "ComfyUI does not know Compare Solvers. Restart it and reload this page." };
   if (sampler) likeSampler(compare, sampler);
   return connectTo(compare, card);

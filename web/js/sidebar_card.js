@@ -55,7 +55,7 @@ function facts(card) {
 function gainBar(card) {
   const gain = gainOf(card);
   if (gain.kind === "unknown") return el("p", { class: "gain unknown" }, gain.words);
-  const width = Math.round(Math.min(1, Math.max(0, 1 - gain.share)) * 100);
+  const width = Math.round(Math.min(1, Math.abs(gain.share)) * 100);
   return el("div", { class: `gain ${gain.kind}`, title: card.promise ?? "" },
     el("div", { class: "bar", "aria-hidden": "true" }, el("span", { style: `width: ${width}%` })),
     el("p", {}, gain.words));
