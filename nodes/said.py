@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LOOK_ALIKE = str.maketrans({"<": "\u2039", ">": "\u203a", "&": "\uff06"})
 BROKEN = (("[[", "[ ["), ("]]", "] ]"), ("://", ": //"), ("www.", "www ."))
@@ -55,3 +60,20 @@ def harmless(text: str) -> str:
     for found, broken in BROKEN:
         text = text.replace(found, broken)
     return text
+
+
+def spoken(function: Callable[P, T]) -> Callable[P, T]:
+    """Errors of our own classes leave as a plain ValueError.
+
+    ComfyUI puts the module's path in front of every class that is not built in, and so hides the
+    sentence.
+    """
+    @functools.wraps(function)
+    def speaking(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*given, **named)
+        except (ValueError, RuntimeError) as error:
+            if not type(error).__module__.startswith(__name__.removesuffix("nodes.said")):
+                raise
+            raise ValueError(str(error)) from error
+    return speaking
