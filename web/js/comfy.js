@@ -262,7 +262,7 @@ export function dropTarget(node, wanted, onFile) {
 }
 
 /** Give a widget a value, as if the user had. @param {any} node @param {any} widget @param {any} value */
-export function setValue(node, widget, value) {
+export function giveValue(node, widget, value) {
   widget.value = value;
   widget.callback?.(value);
   node.setDirtyCanvas?.(true, true);
@@ -364,7 +364,7 @@ export function rememberGraph() {
 }
 
 /** The node under a file that is being dropped, or null. @returns {any} */
-export function dropTarget() {
+export function dropNode() {
   return /** @type {any} */ (app).dragOverNode ?? null;
 }
 

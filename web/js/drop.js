@@ -1,6 +1,6 @@
 // Preset files dropped anywhere on the page: shown before anything is written, then installed.
 // What is not ours goes on to ComfyUI as if we had not been here.
-import { dropTarget, linkStyle, onSetup, setDropTarget, settingOn } from "./comfy.js";
+import { dropNode, linkStyle, onSetup, setDropTarget, settingOn } from "./comfy.js";
 import { installDialog } from "./drop_dialog.js";
 import { mayBeOurs, presetsIn } from "./preset_file.js";
 
@@ -36,7 +36,7 @@ async function onDrop(event) {
   if (!maybe.length || inOurTab(place)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  const node = dropTarget();
+  const node = dropNode();
   setDropTarget(null);
   const others = await receive(maybe, { node: node?.comfyClass === LOAD ? node : null });
   const rest = files.filter((file) => !maybe.includes(file) || others.includes(file));

@@ -3,7 +3,7 @@
 import { sigmaChart, weightChart } from "./charts.js";
 import {
   ask, domWidget, dropTarget, eachNode, linkStyle, nodeById, onConnections, onExecuted, onValue,
-  originOf, setValue, settingOn, sourceOf, targetsOf, toast, urlOf, watch, widgetOf,
+  originOf, giveValue, settingOn, sourceOf, targetsOf, toast, urlOf, watch, widgetOf,
 } from "./comfy.js";
 import { button, el, fill } from "./dom.js";
 import { kinOf, lights, samplersBehind } from "./lights.js";
@@ -49,7 +49,7 @@ function pair(card) {
 function notice(node, file) {
   const [pin, own] = [widgetOf(node, "pin"), presets.about(file)];
   const again = (/** @type {string} */ id) => () => {
-    setValue(node, pin, id);
+    giveValue(node, pin, id);
     render(node);
   };
   if (own && pin?.value && pin.value !== own.id)
@@ -106,7 +106,7 @@ async function install(node, file) {
       method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
     });
     await presets.refresh();
-    setValue(node, widgetOf(node, "preset"), installed);
+    giveValue(node, widgetOf(node, "preset"), installed);
     toast("success", "Preset installed", installed);
   } catch (error) {
     toast("error", "Not installed", /** @type {Error} */ (error).message);
@@ -118,7 +118,7 @@ function remember({ node: executionId, output }) {
   const [node, id] = [nodeById(executionId), output.solver_search?.[0]?.id];
   if (node?.comfyClass !== NODE || typeof id !== "string") return;
   const pin = widgetOf(node, "pin");
-  if (pin && !presets.about(widgetOf(node, "preset")?.value)) setValue(node, pin, id);
+  if (pin && !presets.about(widgetOf(node, "preset")?.value)) giveValue(node, pin, id);
   render(node);
 }
 
