@@ -22,7 +22,7 @@ export default [
     rules: {
       "array-callback-return": "error",
       "constructor-super": "error",
-      "eqeqeq": "error",
+      "eqeqeq": ["error", "always", { null: "ignore" }],
       "for-direction": "error",
       "getter-return": "error",
       "no-case-declarations": "error",
