@@ -43,7 +43,8 @@ export async function installDialog(found, others, node) {
   for (const row of rows) row.box.addEventListener("change", count);
   state.textContent = "";
   count();
-  (install.disabled ? dialog.querySelector(".deeds button:last-child") : install)?.focus?.();
+  const first = install.disabled ? dialog.querySelector(".deeds button:last-child") : install;
+  /** @type {HTMLElement | null} */ (first)?.focus();
   const act = async () => {
     install.disabled = true;
     if (await installAll(rows.filter((row) => row.box.checked), state, node)) dialog.close();
