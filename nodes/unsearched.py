@@ -17,10 +17,10 @@ WORTH = ("This table suits such models in general and was made without a search.
          "model its error was 0.98 to 1.19 times that of the best built-in sampler and scheduler "
          "at 5 and 6 steps, and 1.28 (CFG 3) and 1.86 times (CFG 1) at 10 steps, on 64 seeds. A "
          "search gives more: use Search Solver.")
-WORTH_FLOW = ("This is the ordinary euler with beta steps at the model's own shift, which a KSampler "
-              "has, too. A search gives more: use Search Solver.")
-NOTES_FLOW = ("euler on steps of ComfyUI's beta schedule at the model's shift, made without a model "
-              "call.")
+WORTH_FLOW = ("This is the ordinary euler with beta steps at the model's own shift, which a "
+              "KSampler has, too. A search gives more: use Search Solver.")
+NOTES_FLOW = ("euler on steps of ComfyUI's beta schedule at the model's shift, made without a "
+              "model call.")
 NOTES = ("flow_ab2: Adams-Bashforth of order 2 in the coordinates of a flow model (after A-FloPS, "
          "arXiv 2509.00036), on steps even there but for a bend of 0.7. Made for the noise levels "
          "of the model, without a model call.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-OURS = ("extensions/solver-search", "/solver_search/", "SolverSearch", "solver_search")
+OURS = ("extensions/solver-search", "/solver_search/", "SolverSearch", "solver_search",
+        "vite:preloadError")  # a script of an extension could not be loaded
 
 
 @dataclass

@@ -1,6 +1,6 @@
 // Mistakes, not taste: rules for web/js and its tests, with the names a browser has.
 const BROWSER = [
-  "AbortController", "Blob", "CSS", "CustomEvent", "DataTransfer", "DOMException", "Event",
+  "AbortController", "Blob", "CSS", "DecompressionStream", "DragEvent", "Element", "CustomEvent", "DataTransfer", "DOMException", "Event",
   "EventTarget", "File", "FileReader", "FormData", "HTMLElement", "Headers", "Image",
   "IntersectionObserver", "KeyboardEvent", "MutationObserver", "Node", "PointerEvent", "Request",
   "ResizeObserver", "Response", "TextDecoder", "TextEncoder", "URL", "URLSearchParams",
@@ -9,6 +9,7 @@ const BROWSER = [
   "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setInterval",
   "setTimeout", "structuredClone", "window",
 ];
+const NODE = ["Buffer", "process"];
 const GLOBALS = Object.fromEntries(BROWSER.map((name) => [name, "readonly"]));
 const NO_HTML = ["innerHTML", "outerHTML", "insertAdjacentHTML", "write"];
 
@@ -21,7 +22,7 @@ export default [
     rules: {
       "array-callback-return": "error",
       "constructor-super": "error",
-      "eqeqeq": "error",
+      "eqeqeq": ["error", "always", { null: "ignore" }],
       "for-direction": "error",
       "getter-return": "error",
       "no-case-declarations": "error",
@@ -61,5 +62,9 @@ export default [
       "use-isnan": "error",
       "valid-typeof": "error",
     },
+  },
+  {
+    files: ["tests/**"],
+    languageOptions: { globals: Object.fromEntries(NODE.map((name) => [name, "readonly"])) },
   },
 ];

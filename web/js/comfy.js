@@ -261,13 +261,6 @@ export function dropTarget(node, wanted, onFile) {
   };
 }
 
-/** Give a widget a value, as if the user had. @param {any} node @param {any} widget @param {any} value */
-export function setValue(node, widget, value) {
-  widget.value = value;
-  widget.callback?.(value);
-  node.setDirtyCanvas?.(true, true);
-}
-
 /**
  * Call `then()` when something in the workflow has changed that may bear on a node: at most
  * every `wait` milliseconds, and only then.
@@ -343,16 +336,6 @@ export function placeNode(graph, nodeClass, at) {
   return node;
 }
 
-/** Set a widget as if the user had. @param {any} node @param {string} name @param {unknown} value */
-export function setWidget(node, name, value) {
-  const widget = widgetOf(node, name);
-  if (!widget) return false;
-  widget.value = value;
-  widget.callback?.(value, app.canvas, node);
-  node.setDirtyCanvas?.(true, true);
-  return true;
-}
-
 /** Call `onChange()` after changes of the open workflow, and when another one is opened. @param {() => void} onChange */
 export function onGraphChange(onChange) {
   onServerEvent("graphChanged", onChange);
@@ -364,12 +347,12 @@ export function rememberGraph() {
 }
 
 /** The node under a file that is being dropped, or null. @returns {any} */
-export function dropTarget() {
+export function draggedOver() {
   return /** @type {any} */ (app).dragOverNode ?? null;
 }
 
 /** Say which node a file is dropped on; null: none. @param {any} node */
-export function setDropTarget(node) {
+export function setDraggedOver(node) {
   /** @type {any} */ (app).dragOverNode = node;
   app.canvas?.setDirty(true, true);
 }
@@ -446,12 +429,21 @@ export function valueOf(node, name) {
   return widgetOf(node, name)?.value;
 }
 
-/** Set a widget as the user would, unless a link feeds it. @param {any} node @param {string} name @param {unknown} value */
+/**
+ * Give a widget a value, as if the user had; not one that a link feeds.
+ * @param {any} node
+ * @param {string} name
+ * @param {unknown} value undefined: leave it
+ * @returns {boolean} whether there is such a widget
+ */
 export function setValue(node, name, value) {
   const widget = widgetOf(node, name);
-  if (!widget || value === undefined || widget.value === value || input(node, name)) return;
+  if (!widget || value === undefined || input(node, name)) return false;
+  if (widget.value === value) return true;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
+  node.setDirtyCanvas?.(true, true);
+  return true;
 }
 
 /**

@@ -1,6 +1,6 @@
 // Preset files dropped anywhere on the page: shown before anything is written, then installed.
 // What is not ours goes on to ComfyUI as if we had not been here.
-import { dropTarget, linkStyle, onSetup, setDropTarget, settingOn } from "./comfy.js";
+import { draggedOver, linkStyle, onSetup, setDraggedOver, settingOn } from "./comfy.js";
 import { installDialog } from "./drop_dialog.js";
 import { mayBeOurs, presetsIn } from "./preset_file.js";
 
@@ -36,8 +36,8 @@ async function onDrop(event) {
   if (!maybe.length || inOurTab(place)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  const node = dropTarget();
-  setDropTarget(null);
+  const node = draggedOver();
+  setDraggedOver(null);
   const others = await receive(maybe, { node: node?.comfyClass === LOAD ? node : null });
   const rest = files.filter((file) => !maybe.includes(file) || others.includes(file));
   if (rest.length) dropAgain(rest, event, place, node);
@@ -56,7 +56,7 @@ function dropAgain(files, event, place, node) {
   const again = new DragEvent("drop", { bubbles: true, cancelable: true, composed: true, dataTransfer,
     clientX, clientY, screenX, screenY, ctrlKey, shiftKey, altKey, metaKey });
   handedOn.add(again);
-  setDropTarget(node);
+  setDraggedOver(node);
   place.dispatchEvent(again);
 }
 

@@ -1,5 +1,5 @@
 // The window in which presets from outside are looked at before they are installed.
-import { ask, openFile, setWidget, toast } from "./comfy.js";
+import { ask, openFile, setValue, toast } from "./comfy.js";
 import { button, el } from "./dom.js";
 import { presets } from "./presets.js";
 import { factsOf, gainOf, originWords } from "./sidebar_words.js";
@@ -43,7 +43,8 @@ export async function installDialog(found, others, node) {
   for (const row of rows) row.box.addEventListener("change", count);
   state.textContent = "";
   count();
-  (install.disabled ? dialog.querySelector(".deeds button:last-child") : install)?.focus?.();
+  const first = install.disabled ? dialog.querySelector(".deeds button:last-child") : install;
+  /** @type {HTMLElement | null} */ (first)?.focus();
   const act = async () => {
     install.disabled = true;
     if (await installAll(rows.filter((row) => row.box.checked), state, node)) dialog.close();
@@ -127,7 +128,7 @@ async function installAll(rows, state, node) {
     }
   }
   await presets.refresh();
-  if (node && files.length) setWidget(node, "preset", files[0]);
+  if (node && files.length) setValue(node, "preset", files[0]);
   state.textContent = refused ? `${files.length} installed, ${refused} not.` : "";
   if (!refused) toast("success", files.length > 1 ? `${files.length} presets installed` : "Preset installed", files.slice(0, 5).join(", "));
   return !refused;

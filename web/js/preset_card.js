@@ -49,7 +49,7 @@ function pair(card) {
 function notice(node, file) {
   const [pin, own] = [widgetOf(node, "pin"), presets.about(file)];
   const again = (/** @type {string} */ id) => () => {
-    setValue(node, pin, id);
+    setValue(node, "pin", id);
     render(node);
   };
   if (own && pin?.value && pin.value !== own.id)
@@ -106,7 +106,7 @@ async function install(node, file) {
       method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
     });
     await presets.refresh();
-    setValue(node, widgetOf(node, "preset"), installed);
+    setValue(node, "preset", installed);
     toast("success", "Preset installed", installed);
   } catch (error) {
     toast("error", "Not installed", /** @type {Error} */ (error).message);
@@ -118,7 +118,7 @@ function remember({ node: executionId, output }) {
   const [node, id] = [nodeById(executionId), output.solver_search?.[0]?.id];
   if (node?.comfyClass !== NODE || typeof id !== "string") return;
   const pin = widgetOf(node, "pin");
-  if (pin && !presets.about(widgetOf(node, "preset")?.value)) setValue(node, pin, id);
+  if (pin && !presets.about(widgetOf(node, "preset")?.value)) setValue(node, "pin", id);
   render(node);
 }
 

@@ -1,5 +1,5 @@
 // What the buttons of the Solvers tab do to the open graph. Each answers with a sentence.
-import { allNodes, placeNode, rememberGraph, selectedNodes, setWidget, showNode, sourceOf, targetsOf, widgetOf } from "./comfy.js";
+import { allNodes, placeNode, rememberGraph, selectedNodes, setValue, showNode, sourceOf, targetsOf, widgetOf } from "./comfy.js";
 import { makeFast } from "./make_fast.js";
 
 const LOAD = "SolverSearch_Load";
@@ -58,7 +58,7 @@ export function useHere(card, except = []) {
 
 /** @param {any} load @param {any} card @returns {Answer} */
 function setOn(load, card) {
-  setWidget(load, "preset", card.file);
+  setValue(load, "preset", card.file);
   showNode(load);
   rememberGraph();
   const used = targetsOf(load, 0).some((end) => end.node.comfyClass);
@@ -108,7 +108,7 @@ function connectTo(compare, card) {
   if (!free) return { words: "Compare Solvers has three solvers already. Take one away and press again." };
   const row = SOLVER_INPUTS.indexOf(free);
   const load = placeNode(compare.graph, LOAD, [compare.pos[0] - 360, compare.pos[1] + row * 180]);
-  setWidget(load, "preset", card.file);
+  setValue(load, "preset", card.file);
   load.connect(0, compare, compare.inputs.indexOf(input(compare, free)));
   showNode(compare);
   rememberGraph();
@@ -138,7 +138,7 @@ function likeSampler(compare, sampler) {
     .find((node) => node.graph === compare.graph && input(node, "vae"));
   if (decoder) join(feeding(decoder, "vae"), compare, "vae");
   const cfg = widgetOf(sampler, "cfg")?.value;
-  if (cfg !== undefined) setWidget(compare, "cfg", cfg);
+  if (cfg !== undefined) setValue(compare, "cfg", cfg);
 }
 
 /** What feeds an input in the same graph, before any Use Solver. @param {any} node @param {string} name @returns {{node: any, slot: number} | null} */
