@@ -23,6 +23,7 @@ LOCALES, HELP = ROOT / "locales", ROOT / "web" / "docs"
 PREFIX = "SolverSearch_"
 INPUTS = {"en": "## Inputs", "zh": "## 输入"}
 OUTPUTS = {"en": "## Outputs", "zh": "## 输出"}
+COLON = {"en": ": ", "zh": "："}
 NEXT = re.compile(r"^## ", re.MULTILINE)
 QUOTED = r"""\s*("[^"]*"|'[^']*')\s*"""
 SWITCH = re.compile(r"\[" + ",".join([QUOTED] * 4) + r",?\s*\]")
@@ -80,23 +81,24 @@ def page(text: str, words: Words, language: str) -> str:
     """
     inputs = [(entry["name"], entry["tooltip"]) for entry in words["inputs"].values()]
     outputs = [(entry.get("name", ""), entry["tooltip"]) for entry in words["outputs"].values()]
-    text = _section(text, INPUTS[language], inputs)
-    return _section(text, OUTPUTS[language], outputs) if outputs else text
+    colon = COLON[language]
+    return _section(_section(text, INPUTS[language], inputs, colon), OUTPUTS[language], outputs,
+                    colon)
 
 
-def _section(text: str, heading: str, entries: list[tuple[str, str]]) -> str:
+def _section(text: str, heading: str, entries: list[tuple[str, str]], colon: str) -> str:
     before, _, after = text.partition(heading + "\n")
     later = NEXT.search(after)
     rest = after[later.start():] if later else ""
-    listed = "\n".join(_entry(*entry) for entry in entries)
+    listed = "\n".join(_entry(*entry, colon) for entry in entries)
     return f"{before}{heading}\n\n{listed}\n" + (f"\n{rest}" if rest else "")
 
 
-def _entry(name: str, tooltip: str) -> str:
+def _entry(name: str, tooltip: str, colon: str) -> str:
     first, *more = tooltip.split("\n")
     if more and ": " in first:  # a list of choices
         return "\n".join([f"- **{name}**", *(f"  - {line}" for line in (first, *more))])
-    return f"- **{name}**: {tooltip}" if name else f"- {tooltip}"
+    return f"- **{name}**{colon}{tooltip}" if name else f"- {tooltip}"
 
 
 def pages(words: dict[str, Words]) -> dict[Path, str]:
