@@ -218,6 +218,7 @@ class FrontEnd:
             if text.lower() in found.lower():
                 return found
             self.page.wait_for_timeout(250)
+        self.screenshot("not said")
         raise AssertionError(f"node {node} does not say {text!r} but {found!r}")
 
     def select(self, node: int) -> None:

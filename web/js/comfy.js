@@ -156,7 +156,7 @@ export function nodeById(executionId) {
 export function afterAdd(node, then) {
   let done = false;
   const soon = () => queueMicrotask(() => {
-    if (done || !node.graph) return;
+    if (done || node.graph?.getNodeById(node.id) !== node) return; // gone again: a cleared graph
     done = true;
     then(node);
   });
