@@ -25,7 +25,8 @@ from .server import Server
 from .steps import say
 from .workflow import WorkflowError, to_prompt
 
-WORKFLOW = ROOT / "demo" / "comfy_nodes" / "example_workflows" / "search_a_solver.json"
+WORKFLOW = (ROOT / "demo" / "comfy_nodes" / "example_workflows"
+            / "Demo - Sampler search with comparison.json")
 SEARCH = "SolverSearch_Search"
 COMPARE = "SolverSearch_Compare"
 PRESETS = Path("models", "solver_presets")

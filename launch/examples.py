@@ -36,6 +36,7 @@ SOCKETS = {
     "SamplerCustomAdvanced": [("output", "LATENT"), ("denoised_output", "LATENT")],
     "VAEDecode": [("IMAGE", "IMAGE")],
     "SaveImage": [],
+    "MarkdownNote": [],
 }
 
 
@@ -76,11 +77,21 @@ class Outline:
                            socket["type"]])
         node["inputs"].append({"name": name, "type": socket["type"], "link": link})
 
-    def graph(self) -> dict[str, Any]:
+    def note(self, text: str) -> None:
+        """Say in a note above the graph what to do."""
+        self.add("note", "MarkdownNote", (0, -190), (750, 150), [text], "What to do")
+
+    def app(self, inputs: list[tuple[str, str]], output: str) -> dict[str, Any]:
+        """What app mode shows: widgets as (key, name), and the node whose pictures it shows."""
+        return {"linearMode": False,
+                "linearData": {"inputs": [[self.keys[key]["id"], name] for key, name in inputs],
+                               "outputs": [self.keys[output]["id"]]}}
+
+    def graph(self, app: dict[str, Any]) -> dict[str, Any]:
         """The workflow as the front end saves it."""
         return {"last_node_id": len(self.nodes), "last_link_id": len(self.links),
                 "nodes": self.nodes, "links": self.links, "groups": [], "config": {},
-                "extra": {}, "version": 0.4}
+                "extra": app, "version": 0.4}
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,9 @@ class Setting:
     single: tuple[str, list[Any]]
 
 
+SDXL = {"name": "sd_xl_base_1.0.safetensors", "directory": "checkpoints",
+        "url": "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/"
+               "sd_xl_base_1.0.safetensors"}
 FOR_ARTISTS = Setting(
     "sd_xl_base_1.0.safetensors", ("EmptyLatentImage", [1024, 1024, 4]), 6.0,
     ("a photograph of a lighthouse in the evening, warm light, film grain",
@@ -121,20 +135,38 @@ FOR_DEMO = Setting(
 def _model(outline: Outline, setting: Setting, *, compare: bool) -> None:
     outline.add("checkpoint", "CheckpointLoaderSimple", (0, 120), (320, 110),
                 [setting.checkpoint])
+    if not setting.demo:
+        outline.keys["checkpoint"]["properties"]["models"] = [SDXL]
     texts = {"positive": setting.prompts[0], "negative": setting.negative}
     if compare:
         texts["other prompts"] = setting.prompts[1]
     for row, (key, text) in enumerate(texts.items()):
-        kind = "SolverSearchDemo_Prompt" if setting.demo else "CLIPTextEncode"
-        wires = {"model": "checkpoint.MODEL"} if setting.demo else {"clip": "checkpoint.CLIP"}
+        kind, wires = _prompt_kind(setting)
         outline.add(key, kind, (370, 40 + row * 210), (380, 170), [text], key.capitalize(),
                     **wires)
 
 
-def search_a_solver(setting: Setting) -> dict[str, Any]:
+AUTOMATIC = ["(best for the connected model)", 0]
+NOTES = {
+    "use": "1. Choose your checkpoint, write a prompt, press **Run**.\n2. Load Solver Preset "
+           "takes what suits it best; its steps are used, not those of KSampler.",
+    "quick": "1. Choose your checkpoint and CFG, press **Run** and wait once: the solver is "
+             "searched and saved.\n2. From then on it is in Load Solver Preset.",
+    "search": "1. **Prompts to search with** should look like your own; the picture has a prompt "
+              "of its own.\n2. Press **Run**: search, comparison on other prompts, pictures.",
+    "compare": "1. Choose your checkpoint and a preset, press **Run**.\n2. The sheet shows each "
+               "sampler's pictures; a smaller error is nearer to 100 steps.",
+}
+
+
+def search_and_compare(setting: Setting) -> dict[str, Any]:
     """Search, compare on other prompts, and sample through both sampler nodes."""
     g = Outline()
     _model(g, setting, compare=True)
+    g.keys["positive"]["title"] = "Prompts to search with"
+    kind, wire = _prompt_kind(setting)
+    g.add("picture prompt", kind, (370, 720), (380, 170), [setting.prompts[0].split("\n")[0]],
+          "Prompt of the picture", **wire)
     g.add("size", setting.latent[0], (0, 300), (320, 110), setting.latent[1], "Size, batch")
     g.add("search", "SolverSearch_Search", (800, 40), (380, 620),
           [6, "fit", setting.effort, 0, "", setting.cfg], latent="size.LATENT",
@@ -149,19 +181,38 @@ def search_a_solver(setting: Setting) -> dict[str, Any]:
           "Contact sheet", images="compare.sheet")
     g.add("plot", "SaveImage", (2100, 430), (420, 300), ["solver_search/solver"],
           "Plot of the solver", images="search.plot")
-    _ksampler(g, setting, "search.solver", (800, 720))
-    _custom(g, setting, "search.solver", (800, 1080))
-    return g.graph()
+    _ksampler(g, setting, "search.solver", (800, 720), "picture prompt")
+    _custom(g, setting, "search.solver", (800, 1080), "picture prompt")
+    g.note(NOTES["search"])
+    return g.graph(g.app([("picture prompt", "text"), ("search", "steps"), ("search", "effort")],
+                         "picture"))
+
+
+def quick_search(setting: Setting) -> dict[str, Any]:
+    """Search with little effort and paint with the result at once."""
+    g = Outline()
+    _model(g, setting, compare=False)
+    g.add("one size", setting.single[0], (0, 300), (320, 110), setting.single[1], "Size")
+    g.add("search", "SolverSearch_Search", (800, 40), (380, 420),
+          [8, "fit", "quick", 0, "", setting.cfg], latent="one size.LATENT",
+          model="checkpoint.MODEL", positive="positive.CONDITIONING",
+          negative="negative.CONDITIONING")
+    _ksampler(g, setting, "search.solver", (1240, 40))
+    g.note(NOTES["quick"])
+    return g.graph(g.app([("positive", "text"), ("search", "steps"), ("ksampler", "seed")],
+                         "picture"))
 
 
 def use_a_preset(setting: Setting) -> dict[str, Any]:
     """Load a preset and sample with it through KSampler."""
     g = Outline()
     _model(g, setting, compare=False)
-    g.add("load", "SolverSearch_Load", (370, 470), (380, 200),
-          ["(best for the connected model)", 0], model="checkpoint.MODEL")
+    g.add("load", "SolverSearch_Load", (370, 470), (380, 200), AUTOMATIC,
+          model="checkpoint.MODEL")
     _ksampler(g, setting, "load.solver", (800, 120))
-    return g.graph()
+    g.note(NOTES["use"])
+    return g.graph(g.app([("positive", "text"), ("load", "preset"), ("ksampler", "seed")],
+                         "picture"))
 
 
 def compare_solvers(setting: Setting) -> dict[str, Any]:
@@ -169,24 +220,34 @@ def compare_solvers(setting: Setting) -> dict[str, Any]:
     g = Outline()
     _model(g, setting, compare=False)
     g.add("size", setting.latent[0], (0, 300), (320, 110), setting.latent[1], "Size, batch")
-    g.add("load", "SolverSearch_Load", (370, 470), (380, 200),
-          ["(best for the connected model)", 0], model="checkpoint.MODEL")
+    g.add("load", "SolverSearch_Load", (370, 470), (380, 200), AUTOMATIC,
+          model="checkpoint.MODEL")
     g.add("compare", "SolverSearch_Compare", (800, 40), (620, 620),
           [setting.cfg, 16, 1000, "popular samplers, all schedules"], solver="load.solver",
           model="checkpoint.MODEL", positive="positive.CONDITIONING",
           negative="negative.CONDITIONING", vae="checkpoint.VAE", latent="size.LATENT")
     g.add("sheet", "SaveImage", (1470, 40), (420, 340), ["solver_search/contact_sheet"],
           "Contact sheet", images="compare.sheet")
-    return g.graph()
+    g.note(NOTES["compare"])
+    return g.graph(g.app([("positive", "text"), ("load", "preset"), ("compare", "seeds")],
+                         "sheet"))
 
 
-def _ksampler(g: Outline, setting: Setting, solver: str, at: tuple[int, int]) -> None:
+def _prompt_kind(setting: Setting) -> tuple[str, dict[str, str]]:
+    if setting.demo:
+        return "SolverSearchDemo_Prompt", {"model": "checkpoint.MODEL"}
+    return "CLIPTextEncode", {"clip": "checkpoint.CLIP"}
+
+
+def _ksampler(g: Outline, setting: Setting, solver: str, at: tuple[int, int],
+              prompt: str = "positive") -> None:
     x, y = at
     g.add("use", "SolverSearch_Use", (x, y), (260, 80), model="checkpoint.MODEL", solver=solver)
-    g.add("one size", setting.single[0], (x, y + 140), (260, 110), setting.single[1], "Size")
+    if "one size" not in g.keys:
+        g.add("one size", setting.single[0], (x, y + 140), (260, 110), setting.single[1], "Size")
     g.add("ksampler", "KSampler", (x + 300, y), (300, 270),
           [7, "fixed", 6, setting.cfg, "euler", "simple", 1.0], model="use.MODEL",
-          positive="positive.CONDITIONING", negative="negative.CONDITIONING",
+          positive=f"{prompt}.CONDITIONING", negative="negative.CONDITIONING",
           latent_image="one size.LATENT")
     g.add("decoded", "VAEDecode", (x + 640, y), (180, 60), samples="ksampler.LATENT",
           vae="checkpoint.VAE")
@@ -194,12 +255,13 @@ def _ksampler(g: Outline, setting: Setting, solver: str, at: tuple[int, int]) ->
           "KSampler with Use Solver", images="decoded.IMAGE")
 
 
-def _custom(g: Outline, setting: Setting, solver: str, at: tuple[int, int]) -> None:
+def _custom(g: Outline, setting: Setting, solver: str, at: tuple[int, int],
+            prompt: str) -> None:
     x, y = at
     g.add("pair", "SolverSearch_Sampler", (x, y), (260, 80), solver=solver)
     g.add("noise", "RandomNoise", (x, y + 130), (260, 90), [7, "fixed"])
     g.add("guider", "CFGGuider", (x, y + 270), (260, 110), [setting.cfg],
-          model="checkpoint.MODEL", positive="positive.CONDITIONING",
+          model="checkpoint.MODEL", positive=f"{prompt}.CONDITIONING",
           negative="negative.CONDITIONING")
     g.add("custom", "SamplerCustomAdvanced", (x + 300, y), (300, 140), noise="noise.NOISE",
           guider="guider.GUIDER", sampler="pair.SAMPLER", sigmas="pair.SIGMAS",
@@ -210,12 +272,20 @@ def _custom(g: Outline, setting: Setting, solver: str, at: tuple[int, int]) -> N
           "SamplerCustomAdvanced with Solver Sampler", images="custom decoded.IMAGE")
 
 
+TITLES = {
+    "Fast sampling in few steps": use_a_preset,
+    "Speed without Turbo or Lightning LoRA": quick_search,
+    "Sampler search with comparison": search_and_compare,
+    "Compare fast samplers": compare_solvers,
+}
+"""A template's file name is all that ComfyUI shows and searches: a title in words people use."""
+
+
 def examples() -> dict[Path, str]:
     """Every example's path and JSON text."""
-    makers = (search_a_solver, use_a_preset, compare_solvers)
-    return {folder / f"{maker.__name__}.json": json.dumps(maker(setting), indent=1) + "\n"
-            for folder, setting in ((ARTISTS, FOR_ARTISTS), (DEMO, FOR_DEMO))
-            for maker in makers}
+    packs = ((ARTISTS, FOR_ARTISTS, ""), (DEMO, FOR_DEMO, "Demo - "))
+    return {folder / f"{prefix}{title}.json": json.dumps(maker(setting), indent=1) + "\n"
+            for folder, setting, prefix in packs for title, maker in TITLES.items()}
 
 
 if __name__ == "__main__":

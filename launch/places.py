@@ -16,6 +16,7 @@ COMFYUI = ROOT / ".comfyui"
 BASE = ROOT / ".comfyui-base"
 OUTPUT = ROOT / "output"
 COMFYUI_VARIABLE = "COMFYUI_PATH"
+FRONT_END_VARIABLE = "SOLVER_SEARCH_FRONT_END"  # for the tests in a browser
 
 
 def comfyui_folder() -> Path:

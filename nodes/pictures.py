@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
+from ..presets.pictures import MAX_PICTURE
 from ..solver_search.forms import denoised_steps
 from ..solver_search.solver import Solver
 
@@ -18,6 +20,8 @@ INK, PAPER, FAINT = (235, 235, 240), (24, 25, 30), (90, 92, 102)
 ACCENT, WARM, COOL = (96, 190, 255), (255, 150, 90), (90, 150, 255)
 PANEL = 400
 MARGIN = 50
+SMALLEST, LARGEST = 128, 256  # longer side in pixels of a picture for presets and pages
+QUALITIES = (88, 80, 70, 60, 45, 30)
 TITLES = {"mean_weights": "The same for tone (channel means)",
           "guidance_weights": "Weight of what CFG adds",
           "guidance_mean_weights": "The same for its tone"}
@@ -44,6 +48,25 @@ def solver_picture(solver: Solver, curve: Sequence[tuple[int, float]] = ()) -> I
     for i, panel in enumerate(panels):
         sheet.paste(panel, (PANEL * i, 0))
     return sheet
+
+
+def image_of(pixels: Tensor) -> Image.Image:
+    """The image of (H, W, 3) values in 0..1."""
+    return Image.fromarray((pixels.float().clamp(0, 1) * 255).round().byte().cpu().numpy())
+
+
+def jpeg_of(image: Image.Image) -> bytes:
+    """A picture for a preset or a page as JPEG: made small or larger, in at most 40 kB."""
+    longer = max(image.size)
+    factor = min(max(longer, SMALLEST), LARGEST) / longer
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    for quality in QUALITIES:
+        written = io.BytesIO()
+        small.save(written, "JPEG", quality=quality)
+        if written.tell() <= MAX_PICTURE:
+            break
+    return written.getvalue()
 
 
 def above_each_other(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import functools
-import logging
+import difflib
+import re
 from dataclasses import replace
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
+from ..presets.fields import PresetError
 from ..presets.preset import Preset
-from ..presets.store import read, save
+from ..presets.store import check_name, fitting_name, read, save
+from ..presets.words import guidance_remark
+from .behind import Wish, wish_behind
 from .comfy_bridge.console import say
-from .comfy_bridge.folders import own_folder, preset_names, preset_path
-from .comfy_bridge.model import facts
-from .matching import best_or_unsearched, judge
-from .types import CATEGORY, SolverSocket, solver_input
+from .comfy_bridge.folders import (
+    own_folder,
+    preset_files,
+    preset_names,
+    preset_path,
+    preset_stamp,
+    shelf,
+)
+from .comfy_bridge.model import ModelFacts, facts
+from .comfy_bridge.web import presets_changed, running_prompt
+from .matching import best_or_unsearched, verdict
+from .said import Said, harmless, spoken
+from .types import CATEGORY, KEPT, SolverSocket, solver_input
 
-log = logging.getLogger("solver-search")
 AUTOMATIC = "(best for the connected model)"
+PIN = re.compile("[0-9a-f]{16}")
+CHOSEN_AGAIN = ("The preset this workflow was pinned to is not there or does not fit any more; "
+                "another one was taken. Pictures will differ.")
 
 
 class LoadSolverPreset(io.ComfyNode):
@@ -32,7 +46,9 @@ class LoadSolverPreset(io.ComfyNode):
             category=CATEGORY,
             description="Picks a saved solver. Your own presets come first, newest on top; "
                         "published ones follow.",
-            search_aliases=["solver preset", "fast sampler preset"],
+            search_aliases=["fast", "few steps", "fast sampler", "speed", "quick", "lightning",
+                            "turbo", "accelerate", "schedule", "solver preset"],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input("preset", options=[AUTOMATIC, *preset_names()],
                                extra_dict={"solver_presets": _about_all()},
@@ -45,7 +61,8 @@ class LoadSolverPreset(io.ComfyNode):
                 io.String.Input("pin", default="", advanced=True, optional=True,
                                 tooltip="Filled in by itself when you pick a preset: the id of "
                                         "its numbers. If the file is another one later, the "
-                                        "node says so. Empty: no check."),
+                                        "node says so; the first entry stays with these numbers. "
+                                        "Empty: no check, and the first entry chooses anew."),
                 io.Model.Input("model", optional=True,
                                tooltip="Connect your model to be told how well the preset suits "
                                        "it, and to use the first entry."),
@@ -53,35 +70,46 @@ class LoadSolverPreset(io.ComfyNode):
             outputs=[SolverSocket.Output("solver", tooltip="Connect to Use Solver or Solver "
                                          "Sampler."),
                      io.String.Output("about", tooltip="What the preset is good for.")],
+            **KEPT,
         )
 
     @classmethod
-    def fingerprint_inputs(cls, preset: str, steps: int = 0, pin: str = "",
-                           model: io.Model.Type | None = None) -> str:
-        """Load again when the file changed."""
-        if preset == AUTOMATIC:
-            return "|".join(f"{name}:{_stamp(name)}" for name in preset_names())
-        return _stamp(preset)
+    def validate_inputs(cls, preset: str | None = None) -> bool | str:
+        """A preset that a shared workflow names and nobody has here is told by us."""
+        names = preset_names()
+        if preset is None or preset == AUTOMATIC or preset in names:
+            return True
+        return _missing(preset, names)
 
     @classmethod
+    def fingerprint_inputs(cls, preset: str | None = None, steps: int = 0, pin: str = "",
+                           model: io.Model.Type | None = None) -> str:
+        """Load again when the file changed, or what the automatic choice depends on."""
+        if preset != AUTOMATIC:
+            return preset_stamp(preset or "")
+        files = [f"{file.name}:{file.stamp}" for file in preset_files()]
+        return "|".join([*files, str(wish_behind(running_prompt(), cls.hidden.unique_id))])
+
+    @classmethod
+    @spoken
     def execute(cls, preset: str, steps: int = 0, pin: str = "",
                 model: io.Model.Type | None = None) -> io.NodeOutput:
         """See io.ComfyNode."""
+        if pin and not PIN.fullmatch(pin):
+            raise ValueError("The pin must be empty or 16 digits 0 to 9 and a to f, found "
+                             f"{len(pin)} characters that are not such digits. Clear it, or pick "
+                             "the preset again.")
         known = None if model is None else facts(model)
+        wish = wish_behind(cls.hidden.prompt, cls.hidden.unique_id)
         if preset == AUTOMATIC:
-            loaded = best_or_unsearched(list(all_presets().values()), known, steps)
+            loaded = best_or_unsearched(list(all_presets().values()), known, steps, wish, pin)
         else:
             loaded = read(preset_path(preset))
-        lines = [f"{loaded.info.name} ({_steps(loaded)} steps, id {loaded.id})", loaded.promise]
-        if preset != AUTOMATIC and pin and pin != loaded.id:
-            lines.insert(0, f"This preset has changed since the workflow was made: its id was "
-                            f"{pin}, now it is {loaded.id}. Pictures will differ. Pick it again "
-                            "to accept it.")
-        if known is not None:
-            lines.append(judge(loaded, known))
-        say("\n".join(lines))
-        about = "\n".join([*lines, loaded.info.notes]).strip()
-        return io.NodeOutput(loaded, about, ui=ui.PreviewText(about))
+        said = _about(loaded, known, wish, pin, automatic=preset == AUTOMATIC)
+        say(said)
+        about = "\n".join([harmless(said.text), loaded.info.notes]).strip()
+        return io.NodeOutput(loaded, about, ui=said.ui(file=_file_of(loaded, preset),
+                                                       id=loaded.id))
 
 
 class SaveSolverPreset(io.ComfyNode):
@@ -114,14 +142,81 @@ class SaveSolverPreset(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        """A name that cannot be is refused before anything runs."""
+        try:
+            check_name(name if name is not None else "later")
+        except PresetError as error:
+            possible = fitting_name(name or "")
+            return f"{error} Possible: {possible}." if possible else str(error)
+        return True
+
+    @classmethod
+    @spoken
     def execute(cls, solver: Preset, name: str, author: str = "", notes: str = "",
                 overwrite: bool = False) -> io.NodeOutput:
         """See io.ComfyNode."""
         info = replace(solver.info, name=name, author=author or solver.info.author,
                        notes=notes or solver.info.notes)
         renamed = Preset(solver.solver, info)
-        path = save(own_folder(), renamed, name=name, overwrite=overwrite)
-        return io.NodeOutput(renamed, ui=ui.PreviewText(f"Saved as {path.name}"))
+        if _is_there(name, renamed):
+            said = Said("Nothing to do: this preset is already saved under this name.")
+        else:
+            path = save(own_folder(), renamed, name=name, overwrite=overwrite)
+            presets_changed()
+            said = Said(f"Saved as {path.name} in the folder models/{path.parent.name}.",
+                        details=("Give this file to others to share it.", f"id {renamed.id}"))
+        say(said)
+        return io.NodeOutput(renamed, ui=said.ui())
+
+
+def _is_there(name: str, preset: Preset) -> bool:
+    path = own_folder() / f"{check_name(name)}.safetensors"
+    if not path.is_file():
+        return False
+    try:
+        there = read(path)
+    except (PresetError, OSError):
+        return False
+    return there.id == preset.id and there.info == preset.info
+
+
+def _about(loaded: Preset, model: ModelFacts | None, wish: Wish, pin: str, *,
+           automatic: bool) -> Said:
+    """What is worth knowing of a loaded preset."""
+    suits = Said(loaded.promise) if model is None else verdict(loaded, model)
+    first = f"Took '{loaded.info.name}'. {suits.verdict}" if automatic else suits.verdict
+    changed = ""
+    if pin and pin != loaded.id:
+        changed = CHOSEN_AGAIN if automatic else (
+            f"This preset has changed since the workflow was made: its id was {pin}, now it is "
+            f"{loaded.id}. Pictures will differ. Pick it again to accept it.")
+    kept = "Kept because the workflow is pinned to it." if automatic and pin == loaded.id else ""
+    # With siblings the KSampler may take another number of steps: it speaks of the CFG itself.
+    remark = guidance_remark(loaded.info, wish.cfg)
+    named = f"{loaded.info.name} ({_steps(loaded)} steps, id {loaded.id})"
+    promise = "" if model is None else loaded.promise
+    return Said(first, tuple(filter(None, (changed, *suits.warnings, remark))),
+                tuple(filter(None, (promise, *suits.details, kept, named))))
+
+
+def _file_of(loaded: Preset, preset: str) -> str:
+    """File of a preset; "" for one that was made just now."""
+    if preset != AUTOMATIC:
+        return preset
+    return next((name for name, found in all_presets().items() if found.id == loaded.id), "")
+
+
+def _missing(preset: str, names: list[str]) -> str:
+    """Which presets come nearest to one that is not there."""
+    wanted = preset.lower()
+    near = sorted(names, key=lambda name: -difflib.SequenceMatcher(
+        None, wanted, name.lower(), autojunk=False).ratio())[:2]
+    offered = " or ".join(f"'{name.removesuffix('.safetensors')}'" for name in near)
+    instead = f" Nearest by name here: {offered}." if near else ""
+    return (f"The preset '{preset[:100].removesuffix('.safetensors')}' is not in your folder "
+            f"models/solver_presets.{instead} Ask whoever made the workflow for the file, or "
+            "choose the first entry.")
 
 
 def _steps(preset: Preset) -> str:
@@ -131,26 +226,10 @@ def _steps(preset: Preset) -> str:
 
 def all_presets() -> dict[str, Preset]:
     """Every sound preset by its file name; the others are named in the log."""
-    found = {}
-    for name in preset_names():
-        try:
-            found[name] = _read_cached(name, _stamp(name))
-        except (ValueError, OSError) as error:
-            log.warning("A preset is left out: %s", error)
-    return found
+    return shelf().presets
 
 
 def _about_all() -> dict[str, dict[str, str]]:
     """For the front end, which puts presets of the connected checkpoint first."""
     return {name: {"model": preset.info.model_name, "family": preset.info.family, "id": preset.id}
             for name, preset in all_presets().items()}
-
-
-@functools.lru_cache(maxsize=1024)
-def _read_cached(name: str, stamp: str) -> Preset:
-    return read(preset_path(name))
-
-
-def _stamp(name: str) -> str:
-    stat = preset_path(name).stat()
-    return f"{stat.st_mtime_ns}:{stat.st_size}"

@@ -16,6 +16,7 @@ and have no more seeds than are always measured (docs/decisions/fit.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.metrics import paired
-from ..solver_search.search import Run
+from ..solver_search.search import Run, SearchError
 from ..solver_search.settled import Settled, lengthened, lengths, settled
 from ..solver_search.solver import Solver, SolverError
 from ..solver_search.tableaus import TABLEAUS
@@ -92,12 +93,14 @@ class Proof:
 
     Args:
         preset: the winner, with its evidence.
+        end: (S, C, ...) where it lands on the seeds of `trial`.
         ranking: settings, the better ones first.
         trial: unseen seeds with their reference.
         elsewhere: CFG scale -> what the family knows there.
     """
 
     preset: Preset
+    end: Tensor
     ranking: list[Setting]
     trial: Trial
     elsewhere: dict[float, Elsewhere] = field(default_factory=dict)
@@ -114,6 +117,9 @@ def prove(setup: Setup, session: Session, run: Run, preset: Preset,
         preset: its best solver.
         unseen: seeds that a family shares; None: it is alone.
         first: the proof of the family's first member.
+
+    Raises:
+        SearchError: if the model returns NaN or infinity on these seeds.
     """
     extent, calls = EXTENTS[setup.config.effort], preset.solver.nfe
     every = foremost(_tried(setup, session, run.problem.steps), first.ranking if first else [])
@@ -125,14 +131,18 @@ def prove(setup: Setup, session: Session, run: Run, preset: Preset,
     seeds = 0 if first else (_most_final(setup, session, extent)
                              // _each(setup, session, unseen.calls))
     trial, (ours, *others) = compared(unseen, ways, seeds)
-    best = min(others, key=lambda m: m.mean)
+    best = min(others, key=lambda m: m.mean if math.isfinite(m.mean) else math.inf)
+    if not math.isfinite(ours.mean) or not math.isfinite(best.mean):
+        raise SearchError("the model returned NaN or infinity. Try a higher precision for the "
+                          "model.")
     found = preset
     if best.mean < ours.mean:
         setting = standings.left[others.index(best)]
         found, ours = _handed_out(setting, trial, preset, ours)
     info = replace(told(found, ours, best, len(tried)), reference=unseen.text)
     ranking = [*standings.ranking, *every[len(tried):]]
-    return Proof(replace(found, info=info), ranking, trial, first.elsewhere if first else {})
+    return Proof(replace(found, info=info), ours.ends, ranking, trial,
+                 first.elsewhere if first else {})
 
 
 def compared(unseen: Callable[[int], Trial], ways: Sequence[Callable[[Trial], Measured]],

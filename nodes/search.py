@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
-import torch
 from comfy_api.latest import io, ui
 
-from ..presets.preset import Preset, PresetInfo
-from ..presets.store import check_name, free_name, save
+from ..presets.preset import Preset
+from ..presets.store import SUFFIX, check_name
 from ..solver_search.config import EFFORTS, METHODS, SearchConfig
-from ..solver_search.search import Event
-from .comfy_bridge.console import Console, say
-from .comfy_bridge.folders import own_folder
+from ..solver_search.search import Event, SearchStopped
+from .comfy_bridge.console import say
+from .comfy_bridge.folders import own_folder, preset_names
 from .comfy_bridge.latents import empty_latent
 from .comfy_bridge.model import facts
 from .comfy_bridge.prompts import joined
+from .comfy_bridge.screen import Interrupted, Screen, interrupt
 from .comfy_bridge.session import Guider, make_guider
+from .comfy_bridge.web import presets_changed
+from .found import found_again, search_key
+from .live import LIVE
 from .pictures import above_each_other, solver_picture, to_tensor
-from .search_job import Estimate, Job, Member
+from .preset_nodes import all_presets
+from .report import report, report_broken, report_found, report_stopped
+from .said import Said
+from .saving import Saving
+from .search_job import Job, Member
 from .step_list import read_steps
+from .telling import Telling, tables
 from .types import CATEGORY, SolverSocket
 
+MOST_CFG = 1000.0  # that a preset can state
 METHOD_HELP = "\n".join(f"{name}: {info.sentence}" for name, info in METHODS.items())
 EFFORT_HELP = "\n".join([
     *(f"{name}: up to {e.model_calls:,} model calls (one picture, one step = one call)"
@@ -45,7 +55,9 @@ class SearchSolver(io.ComfyNode):
             category=CATEGORY,
             description="Searches a fast sampler for your model at your CFG and size, and saves "
                         "it as a preset: a few steps that land where a hundred would.",
-            search_aliases=["fast sampler", "solver search", "fewer steps", "optimise sampler"],
+            search_aliases=["fast", "few steps", "fewer steps", "fast sampler", "speed", "quick",
+                            "lightning", "turbo", "accelerate", "schedule", "solver search",
+                            "optimise sampler", "optimize"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             is_input_list=True,  # several prompts come as a list
@@ -78,28 +90,156 @@ class SearchSolver(io.ComfyNode):
                 cfg: Sequence[float] = (4.0,), denoise: Sequence[float] = (1.0,),
                 cfg_to: Sequence[float] = (0.0,), model: list[io.Model.Type] | None = None,
                 positive: list[list] | None = None, negative: list[list] | None = None,
-                guider: list[Guider] | None = None) -> io.NodeOutput:
+                guider: list[Guider] | None = None, vae: list | None = None,
+                again: Sequence[bool] = (False,)) -> io.NodeOutput:
         """See io.ComfyNode. Every input is a list; only prompts may have more than one entry."""
         chosen = guider[0] if guider else _guider(model, positive, negative, cfg[0])
         numbers = read_steps(steps[0])
         chosen, reach = _spread(chosen, cfg_to[0])
         config = SearchConfig(numbers[0], method[0], effort[0], seed[0], denoise[0], reach)
-        guidance = float(getattr(chosen, "cfg", 1.0))
-        saved = Saved()
-        names = {n: free_name(own_folder(), _member_name(name[0], n, numbers) if name[0] else
-                              _name(chosen, replace(config, steps=n), guidance)) for n in numbers}
-        console = Console(chosen.model_patcher, cls.hidden.unique_id, 1)
-        job = Job(chosen, empty_latent(chosen.model_patcher, latent[0]), config, guidance,
-                  names.pop(numbers[0]), names, on_call=console.progress, on_improved=saved.keep,
-                  on_event=lambda event: _show(console, event),
-                  on_estimate=lambda estimate: _announce(console, estimate))
-        found = job.run()
-        report = _report(found)
-        say(report)
-        plot = to_tensor(above_each_other(
-            [solver_picture(preset.solver, run.curve) for preset, run in found]))
-        shown_ui = {**ui.PreviewImage(plot, cls=cls).as_dict(), "text": (report,)}
-        return io.NodeOutput(found[0].preset, plot, report, ui=shown_ui)
+        guidance = _checked(float(getattr(chosen, "cfg", 1.0)))
+        size = fitting_latent(chosen.model_patcher, latent[0])
+        key = search_key(chosen, size, config, numbers)
+        screen = Screen(chosen.model_patcher, cls.hidden.unique_id, vae[0] if vae else None)
+        known = None if again[0] else found_again(all_presets().values(), key, numbers)
+        if known is not None:
+            return _again(cls, known, screen, config)
+        saving = Saving(own_folder(), preset_names(), presets_changed)
+        saving.ready()
+        names = {n: saving.free(_member_name(name[0], n, numbers) if name[0] else
+                                _name(chosen, replace(config, steps=n), guidance))
+                 for n in numbers}
+        telling = Telling(LIVE, screen, names, config.method)
+        with Search(telling, saving) as search:
+            found, said = search.run(chosen, size, config, guidance, names, key)
+        return _output(cls, found[0].preset, [(m.preset, m.run.curve) for m in found], said)
+
+
+class Search:
+    """One search with what it shows and saves, whatever ends it.
+
+    Args:
+        telling: what is shown.
+        saving: what is written.
+    """
+
+    def __init__(self, telling: Telling, saving: Saving) -> None:
+        self.telling, self.saving = telling, saving
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: object) -> None:
+        """A search that hands out nothing says what it has kept."""
+        if error is None:
+            return
+        kept = [f"'{self.saving.name(name)}'" for name in self.saving.ids]
+        if isinstance(error, (Interrupted, SearchStopped)):
+            state, verdict = "stopped", f"Stopped after {self.telling.spent}."
+        else:
+            state, verdict = "failed", str(error)
+        verdict += f" Kept, not finished: {', '.join(kept)}." if kept else " Nothing was saved."
+        said = Said(verdict, tuple(self.saving.troubles.values()))
+        self.telling.ended(state, said)
+        say(said)
+        if isinstance(error, SearchStopped):
+            interrupt()
+
+    def run(self, guider: Guider, latent: Any, config: SearchConfig,  # noqa: ANN401
+            guidance: float, names: dict[int, str], key: str) -> tuple[list[Member], Said]:
+        """Search, measure, save; the solvers found, named as on disk, and what is said."""
+        telling, saving = self.telling, self.saving
+        first, *others = names
+        steps, numbers = [first], {asked: number for number, asked in names.items()}
+
+        def listen(event: Event) -> None:
+            steps[0] = event.solver.nfe if event.solver is not None else steps[0]
+            telling.event(event, steps[0])
+
+        def keep(preset: Preset) -> None:
+            saving.keep(preset)
+            asked = preset.info.name
+            telling.saved(numbers[asked], saving.name(asked), saving.file(asked))
+
+        job = Job(guider, latent, config, guidance, names[first], {n: names[n] for n in others},
+                  key, listen, telling.called, telling.counted, telling.estimated, keep,
+                  telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node))
+        found = [self._pictured(member) for member in job.run()]
+        warnings = [*job.warnings, *filter(None, (saving.warning(m.preset) for m in found))]
+        if telling.screen.vae_fails:
+            warnings.append("The VAE does not fit this model, so pictures have preview colours.")
+        named = _family([m._replace(preset=saving.named(m.preset)) for m in found])
+        if job.stopped:
+            said = report_stopped(named, telling.spent, warnings)
+        else:
+            said = (report_broken if job.broken else report)(named, warnings)
+        state = "stopped" if job.stopped else "failed" if job.broken else "done"
+        telling.ended(state, said, whole=state == "done")
+        say(said)
+        return named, said
+
+    def _pictured(self, member: Member) -> Member:
+        """The same with its pictures, saved."""
+        preset = member.preset
+        made = self.telling.texts(member.run.problem.steps)
+        if made:
+            preset = replace(preset, info=replace(preset.info, **made))
+            self.saving.keep(preset)
+        return member._replace(preset=preset)
+
+
+def fitting_latent(model: io.Model.Type, latent: dict) -> Any:  # noqa: ANN401
+    """The latent with the channels and dimensions this model wants.
+
+    Raises:
+        ValueError: for one that cannot be of this model, in words.
+    """
+    given = latent["samples"]
+    if given.is_nested:
+        return given
+    if given.ndim not in (3, 4, 5) or not given.numel():
+        raise ValueError(f"The latent must hold at least one picture, found the shape "
+                         f"{tuple(given.shape)}. Connect an Empty Latent Image of your size.")
+    wanted, found = facts(model).latent_channels, given.shape[1]
+    if found != wanted and given.any():
+        raise ValueError(f"This latent is of another kind of model: it has {found} channels, the "
+                         f"connected model has {wanted}. Connect an empty latent, or encode your "
+                         "picture with the VAE of this model.")
+    return empty_latent(model, latent)
+
+
+def _checked(cfg: float) -> float:
+    if not 0 <= cfg <= MOST_CFG:
+        raise ValueError(f"CFG must lie in 0 to {MOST_CFG:g} for a preset, found {cfg:g}. Set "
+                         "the guider's CFG to the one you sample with.")
+    return cfg
+
+
+def _family(found: list[Member]) -> list[Member]:
+    """Each with the others as its siblings, under their names on disk."""
+    bare = [replace(member.preset, siblings=()) for member in found]
+    return [member._replace(preset=replace(own, siblings=tuple(p for p in bare if p is not own)))
+            for member, own in zip(found, bare, strict=True)]
+
+
+def _again(cls: type[io.ComfyNode], preset: Preset, screen: Screen,
+           config: SearchConfig) -> io.NodeOutput:
+    """A search that was made before, without a model call."""
+    every, said = (preset, *preset.siblings), report_found(preset)
+    telling = Telling(LIVE, screen, {p.solver.nfe: p.info.name for p in every}, config.method)
+    telling.state |= {"solver": tables(preset.solver), "saved": preset.info.name + SUFFIX}
+    telling.ended("found", said, whole=True)
+    say(said)
+    return _output(cls, preset, [(p, ()) for p in every], said)
+
+
+def _output(cls: type[io.ComfyNode], preset: Preset,
+            shown: Sequence[tuple[Preset, Sequence[tuple[int, float]]]],
+            said: Said) -> io.NodeOutput:
+    plot = to_tensor(above_each_other([solver_picture(p.solver, curve) for p, curve in shown]))
+    return io.NodeOutput(preset, plot, said.text,
+                         ui={**ui.PreviewImage(plot, cls=cls).as_dict(), **said.ui()})
 
 
 def _member_name(name: str, steps: int, family: Sequence[int]) -> str:
@@ -112,19 +252,6 @@ def _name(guider: Guider, config: SearchConfig, guidance: float) -> str:
     ends = sorted({guidance - config.reach, guidance + config.reach})
     scale = " to ".join(f"{end:g}" for end in ends)
     return f"{facts(guider.model_patcher).family} {config.steps} steps cfg {scale}{part}"
-
-
-@dataclass
-class Saved:
-    """The files a search writes after every improvement, each under its preset's name."""
-
-    written: set[str] = field(default_factory=set)
-
-    def keep(self, preset: Preset) -> None:
-        """Write, replacing only our own earlier version."""
-        name = preset.info.name
-        save(own_folder(), preset, name=name, overwrite=name in self.written)
-        self.written.add(name)
 
 
 def _inputs() -> list[io.Input]:
@@ -164,6 +291,14 @@ def _inputs() -> list[io.Input]:
         io.Conditioning.Input("negative", optional=True, tooltip="Your negative prompt."),
         io.Guider.Input("guider", optional=True,
                         tooltip="Instead of model, prompts and CFG: any guider."),
+        io.Vae.Input("vae", optional=True,
+                     tooltip="For the pictures shown while it searches and kept in the preset. "
+                             "Without it they have preview colours."),
+        io.Boolean.Input("again", display_name="search again", default=False, advanced=True,
+                         optional=True,
+                         tooltip="Off: a search that was made before with the same model, LoRAs, "
+                                 "CFG, size, steps, method, effort and seed is found again. On: "
+                                 "search anew."),
     ]
 
 
@@ -186,42 +321,3 @@ def _spread(guider: Guider, high: float) -> tuple[Guider, float]:
     middle = copy.copy(guider)
     middle.set_cfg((low + high) / 2)
     return middle, (high - low) / 2
-
-
-def _announce(console: Console, estimate: Estimate) -> None:
-    console.expect(estimate.calls)
-    say(f"Searching: {estimate.text}")
-
-
-def _show(console: Console, event: Event) -> None:
-    best = "" if event.best is None else f", best error {event.best:.4f}"
-    say(f"{event.phase}{best}")
-    if event.improved and event.picture is not None:
-        console.progress(event.model_calls, event.picture.detach())
-
-
-def _side_by_side(info: PresetInfo) -> list[str]:
-    """Mean, median and share of other pictures of ours and the opponent, where measured."""
-    rows = (("saved", info.error, info.error_median, info.error_elsewhere),
-            ("best built-in", info.baseline_error, info.baseline_median,
-             info.baseline_elsewhere))
-    return [f"{name}: mean {mean:.4f}, median {median:.4f}, {elsewhere:.0%} other pictures"
-            for name, mean, median, elsewhere in rows
-            if mean is not None and median is not None and elsewhere is not None]
-
-
-def _report(found: Sequence[Member]) -> str:
-    lines = [line for member in found for line in _lines(member)]
-    return "\n".join([*lines, f"torch {torch.__version__}"])
-
-
-def _lines(member: Member) -> list[str]:
-    preset, run = member
-    return [
-        f"Saved as '{preset.info.name}': {preset.solver.nfe} steps, {preset.info.method}, "
-        f"id {preset.id}.",
-        preset.promise,
-        *_side_by_side(preset.info),
-        f"Found by: {run.best_label}; the search {run.ended_by} after {run.model_calls} model "
-        f"calls and {run.seconds:.0f} s.",
-    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -13,20 +13,33 @@ import torch
 from torch import Tensor
 
 from ..presets.preset import Preset, PresetInfo
-from ..solver_search.canvas import PLAIN, Canvas
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.family import begun_from, outwards, share, whole_budget
-from ..solver_search.search import Budget, Event, Problem, Run, is_autograd, search
+from ..solver_search.search import (
+    STOPPED,
+    Budget,
+    Event,
+    Problem,
+    Run,
+    SearchStopped,
+    is_autograd,
+    search,
+)
 from ..solver_search.solver import Solver
 from .comfy_bridge.latents import first_medium
+from .comfy_bridge.memory import is_out_of_memory
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
 from .proof import Proof, Unseen, proof_calls, prove, ranged
 from .repeatable import check_memoryless
+from .saving import plain
 from .search_setup import Setup
 from .search_setup import unseen as kept_prompts
 from .version import VERSION
+
+# After these the best so far is handed out; a cancelled job is none of them.
+FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,18 @@ class Estimate:
     @property
     def text(self) -> str:
         """For people, before the search starts."""
-        minutes = self.seconds / 60
-        how = "checked gradients" if self.gradient else "no gradients"
-        return (f"up to {self.calls} model calls and {self.proof} to measure the result, "
-                f"{self.batch} pictures at a time, {how}: about {minutes:.1f} minutes and "
-                f"{self.memory / 2**30:.2g} GB beside the model")
+        how = ", learning by gradients" if self.gradient else ""
+        return (f"about {duration(self.seconds)} and {self.memory / 2**30:.2g} GB of memory "
+                f"beside the model ({self.calls + self.proof:,} model calls at most, {self.batch} "
+                f"pictures at a time{how})")
+
+
+def duration(seconds: float) -> str:
+    """For people: 40 seconds, 6 minutes, 1 h 20 min."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Member(NamedTuple):
@@ -77,10 +97,18 @@ class Job:
         config: what is asked for.
         name: of the preset.
         more: further numbers of steps, each with the name of its preset.
+        key: of all that the search depends on, for the preset.
         on_event: told of every offer and phase; calls are those of all members together.
         on_call: told the model calls spent on all members.
+        on_measured: told the model calls spent on measuring.
         on_estimate: told the cost before the search starts.
-        on_improved: given every better preset at once, so that nothing is lost.
+        on_improved: given every better preset at once, so that nothing is lost; unfinished until
+            it is measured.
+        on_pictures: given steps, and (1, C, ...) ends of one start that nothing was learned on:
+            of the best solver, and of the reference; of the first medium, in the model's units.
+        stop: asked before every model call: whether to end and keep what there is.
+
+    `warnings` then holds what did not go as asked for, `stopped` whether somebody ended it.
     """
 
     guider: Guider
@@ -89,26 +117,39 @@ class Job:
     guidance: float
     name: str
     more: Mapping[int, str] = field(default_factory=dict)
+    key: str = ""
     on_event: Callable[[Event], None] = lambda event: None
     on_call: Callable[[int], None] = lambda calls: None
+    on_measured: Callable[[int], None] = lambda calls: None
     on_estimate: Callable[[Estimate], None] = lambda estimate: None
     on_improved: Callable[[Preset], None] = lambda preset: None
+    on_pictures: Callable[[int, Tensor, Tensor], None] = lambda steps, now, reference: None
+    stop: Callable[[], bool] = lambda: False
+    warnings: list[str] = field(default_factory=list)
+    stopped: bool = False
+    broken: bool = False
+    measured: int = 0
+    _most: int = 0  # pictures in a model call; 0: as many as asked for
 
     def run(self) -> list[Member]:
-        """Search, then measure on unseen seeds.
+        """Search, then measure on unseen seeds, unless somebody stops it or the model fails.
 
         Returns:
-            the finished presets, that of `config` first, each with the others as its siblings.
+            the presets, that of `config` first, each with the others as its siblings.
 
         Raises:
+            SearchStopped: stopped before there was any solver.
             SearchError: when the model cannot be searched; interrupts pass through. Either way
                 on_improved has been given the best so far.
+            PresetError: for a setting that a preset cannot state; nothing was called then.
         """
         model = facts(self.guider.model_patcher)
         found = [Member(self._preset(run.best, model, run), run) for run in self.search()]
-        found = within(self.guider, self.latent, lambda session: self._prove(session, found),
-                       seed=self.config.seed)
-        found.sort(key=lambda member: list(self._names).index(member.run.problem.steps))
+        if not self.stopped and not self.broken:
+            found = within(self.guider, self.latent, lambda session: self._prove(session, found),
+                           seed=self.config.seed)
+        order = [steps for steps in self._names]
+        found.sort(key=lambda member: order.index(member.run.problem.steps))
         presets = [member.preset for member in found]
         return [Member(replace(own, siblings=tuple(p for p in presets if p is not own)), run)
                 for own, run in found]
@@ -116,6 +157,8 @@ class Job:
     def search(self) -> list[Run]:
         """Only the searches, in their order and without evidence; see run()."""
         model = facts(self.guider.model_patcher)
+        for steps in self._names:
+            self._info(model, steps)  # what a preset may not state is found before any call
         method = METHODS[self.config.method]
         return within(self.guider, self.latent, lambda session: self._search(session, model),
                       seed=self.config.seed, smooth=True, differentiable=method.gradient)
@@ -128,46 +171,76 @@ class Job:
         for steps, near in self._order:
             run = (Run(problem, self.config.budget, model_calls=self._setup.extra_calls(session))
                    if near is None else self._follower(session, found[near], steps))
-            found[steps] = self._member(run, model, sum(r.model_calls for r in found.values()))
+            try:
+                self._member(run, model, sum(r.model_calls for r in found.values()))
+            except FAILURES as error:
+                self._broke_off(error, run, found)
+            self.stopped = run.stopped
+            found |= {} if run.best is None else {steps: run}
+            if self.stopped or self.broken:
+                break
+        self._note_memory(session)
+        if not found:
+            raise SearchStopped(STOPPED)
         return list(found.values())
+
+    def _broke_off(self, error: Exception, run: Run, found: Mapping[int, Run]) -> None:
+        """The model failed; what there is goes on."""
+        if run.best is None and not found:
+            raise error
+        self.broken, run.ended_by = True, "broke off"
+        steps = f"for {run.problem.steps} steps " if self.more else ""
+        self.warnings.append(f"The search {steps}broke off: {_sentence(error)}")
+
+    def _note_memory(self, session: Session) -> None:
+        self._most = session.room.most
+        asked = self._setup.batch
+        if self._most and self._most < asked:
+            said = (f"Memory was short: the model worked on {self._most} instead of {asked} "
+                    "pictures at a time.")
+            self.warnings = [w for w in self.warnings if not w.startswith("Memory was")] + [said]
 
     def _follower(self, session: Session, neighbour: Run, steps: int) -> Run:
         schedules = Setup(self.latent, self._config(steps)).schedules(session)
         others = [n for n, near in self._order if near is not None]
         return begun_from(neighbour, schedules, share(self.config.budget, steps, others))
 
-    def _member(self, run: Run, model: ModelFacts, before: int) -> Run:
+    def _member(self, run: Run, model: ModelFacts, before: int) -> None:
         """One search, told of with the calls spent `before` it."""
-        canvas, steps = run.problem.canvas, run.problem.steps
+        steps, reference = run.problem.steps, run.held_out[:1]
 
         def listen(event: Event) -> None:
             if event.improved:
                 self.on_improved(self._preset(event.solver, model, run))
             phase = f"{steps} steps: {event.phase}" if self.more else event.phase
-            self.on_event(self._shown(replace(
-                event, phase=phase, model_calls=before + event.model_calls), canvas))
+            self.on_event(replace(event, phase=phase, model_calls=before + event.model_calls))
+            if event.improved:
+                self.on_pictures(steps, *(_seen(x, run.problem) for x in (
+                    event.picture, run.reference_of(reference))))
 
         run.on_event, run.on_call = listen, lambda calls: self.on_call(before + calls)
-        return search(self._method, run)
+        run.stop = self.stop
+        search(self._method, run)
 
     def _method(self, run: Run) -> None:
-        """The chosen method; on a model without a usable gradient the default one, and says so."""
-        config = self._config(run.problem.steps)
+        """The chosen method; on a model without a usable gradient, or without the memory for one,
+        the default one, and says so."""
+        config, failed = self._config(run.problem.steps), ""
         try:
             METHODS[config.method].run(run, config)
-        except RuntimeError as error:
-            if not METHODS[config.method].gradient or not is_autograd(error):
+        except (RuntimeError, MemoryError) as error:
+            short = is_out_of_memory(error)
+            if not METHODS[config.method].gradient or not (short or is_autograd(error)):
                 raise
-            run.tell(f"{error} The search goes on with 'fit'.")
-            self.config = replace(self.config, method="fit")
-            run.budget = Budget(run.model_calls + run.budget.model_calls)
-            METHODS["fit"].run(run, replace(config, method="fit"))
-
-    def _shown(self, event: Event, canvas: Canvas) -> Event:
-        """The event with what people look at of several media: the first."""
-        if event.picture is None or canvas == PLAIN:
-            return event
-        return replace(event, picture=canvas.parts(event.picture)[0])
+            failed = ("There is not enough memory for gradients." if short else str(error))
+        if not failed:
+            return
+        said = f"{failed} The search goes on with 'fit'."
+        run.tell(said)
+        self.warnings.append(said)
+        self.config = replace(self.config, method="fit")
+        run.budget, run.stage = Budget(run.model_calls + run.budget.model_calls), "teacher"
+        METHODS["fit"].run(run, replace(config, method="fit"))
 
     def _estimate(self, session: Session, problem: Problem) -> Estimate:
         x = problem.starts[: problem.batch]
@@ -212,14 +285,33 @@ class Job:
 
     def _prove(self, session: Session, found: list[Member]) -> list[Member]:
         """What is handed out, with its errors on seeds and prompts the search never saw, and with
-        the CFG ranges in which it is better than the built-in settings."""
-        strictest = max(found, key=lambda member: member.run.problem.steps).preset
-        unseen, first, proved = Unseen(self._setup, session, strictest), None, []
-        for preset, run in found:
-            proof = self._proved(session, Member(preset, run), unseen, first)
-            proved.append(Member(self._ranged(session, proof, run, later=bool(first)), run))
-            first = first or proof
+        the CFG ranges in which it is better than the built-in settings; what is not measured when
+        somebody stops it, or the model fails, stays as it is."""
+        proved = list(found)
+        session.room.most, session.on_call = self._most, self._measured
+        try:
+            for place, preset in self._proofs(session, found):
+                proved[place] = Member(preset, found[place].run)
+                self.on_improved(preset)
+        except SearchStopped:
+            self.stopped = True
+        except FAILURES as error:
+            self.warnings.append(f"The result could not be measured: {_sentence(error)}")
+        self._note_memory(session)
         return proved
+
+    def _proofs(self, session: Session, found: list[Member]) -> Iterator[tuple[int, Preset]]:
+        """Each member's place and preset when its verdict is known, and again with its range."""
+        strictest = max(found, key=lambda member: member.run.problem.steps).preset
+        found[0].run.tell("measuring on unseen seeds")
+        unseen, first = Unseen(self._setup, session, strictest), None
+        for place, member in enumerate(found):
+            proof = self._proved(session, member, unseen, first)
+            yield place, proof.preset
+            if session.guidance is not None and not proof.preset.info.builtin:
+                member.run.tell("measuring at other CFG scales")
+                yield place, ranged(self._setup, session, proof, later=bool(first))
+            first = first or proof
 
     def _proved(self, session: Session, member: Member, unseen: Unseen,
                 first: Proof | None) -> Proof:
@@ -227,34 +319,56 @@ class Job:
         info = replace(member.preset.info, held_out_prompts=kept_prompts(session.prompts))
         proof = prove(self._setup, session, member.run, replace(member.preset, info=info),
                       unseen, first)
-        self.on_improved(proof.preset)
-        return proof
+        self.on_pictures(member.run.problem.steps, *(session.canvas.parts(x[:1])[0] for x in (
+            proof.end, proof.trial.reference)))
+        done = replace(proof.preset, info=replace(proof.preset.info, state=""))
+        return replace(proof, preset=done)
 
-    def _ranged(self, session: Session, proof: Proof, run: Run, *, later: bool) -> Preset:
-        if session.guidance is None or proof.preset.info.builtin:
-            return proof.preset
-        run.tell("measuring at other CFG scales")
-        preset = ranged(self._setup, session, proof, later=later)
-        self.on_improved(preset)
-        return preset
+    def _measured(self, pictures: int) -> None:
+        """A model call of the measuring was made."""
+        self.measured += pictures
+        self.on_measured(self.measured)
+        if self.stop():
+            raise SearchStopped(STOPPED)
 
     def _preset(self, solver: Solver, model: ModelFacts, run: Run) -> Preset:
+        teacher = METHODS[self.config.method].teacher.format(run.teacher_calls)
+        return Preset(solver, replace(
+            self._info(model, run.problem.steps), teacher=teacher, trajectories=run.problem.fit,
+            model_calls=run.model_calls, seconds=round(run.seconds, 1)))
+
+    def _info(self, model: ModelFacts, steps: int) -> PresetInfo:
+        """What is known before the search.
+
+        Raises:
+            PresetError: for what a preset cannot state.
+        """
         latent = first_medium(self.latent)
         *_, height, width = latent.shape
-        teacher = METHODS[self.config.method].teacher.format(run.teacher_calls)
-        info = PresetInfo(
-            name=self._names[run.problem.steps], created=datetime.date.today().isoformat(),
+        return PresetInfo(
+            name=self._names[steps], created=datetime.date.today().isoformat(),
             family=model.family, prediction=model.prediction,
             latent_channels=model.latent_channels, shift=model.shift,
-            sigma_min=model.sigma_min, sigma_max=model.sigma_max, model_name=model.file_name,
-            guidance=self.guidance, width=width, height=height, frames=_frames(latent),
+            sigma_min=model.sigma_min, sigma_max=model.sigma_max,
+            model_name=plain(model.file_name, 255), guidance=self.guidance, width=width,
+            height=height, frames=_frames(latent),
             denoise=self.config.denoise if self.config.denoise < 1 else None,
-            prompts=self._prompts,
-            method=self.config.method, teacher=teacher,
-            trajectories=run.problem.fit, model_calls=run.model_calls,
-            seconds=round(run.seconds, 1), seed=self.config.seed, tool_version=VERSION,
+            prompts=self._prompts, method=self.config.method, seed=self.config.seed,
+            architecture=model.architecture, header_hash=model.header_hash,
+            precision=plain(model.precision, 40), patches=plain(model.patches, 400),
+            search_key=self.key, state="unfinished", tool_version=VERSION,
             torch_version=str(torch.__version__))
-        return Preset(solver, info)
+
+
+def _seen(x: Tensor, problem: Problem) -> Tensor:
+    """What people look at of a search's state, in the model's units: the first medium."""
+    whole = x if problem.balance is None else x / problem.balance.to(x.device)
+    return problem.canvas.parts(whole)[0]
+
+
+def _sentence(error: Exception) -> str:
+    said = str(error).strip().split("\n")[0] or type(error).__name__
+    return said[0].upper() + said[1:].rstrip(".") + "."
 
 
 def _frames(latent: Tensor) -> int:

@@ -7,6 +7,9 @@ from comfy_api.latest import io
 from ..presets.preset import Preset
 
 CATEGORY = "model/sampling/solver search"
+# What a node said is shown again when it did not need to run; older ComfyUIs cannot.
+KEPT = {name: True for name in ("has_intermediate_output",)
+        if name in io.Schema.__dataclass_fields__}
 
 
 @io.comfytype(io_type="SOLVER")

@@ -6,7 +6,11 @@ from comfy_api.latest import io
 
 from ..presets.preset import Preset
 from .comfy_bridge.apply import as_sampler, as_sigmas, rest_of, use_preset
-from .types import CATEGORY, solver_input
+from .comfy_bridge.console import say
+from .comfy_bridge.model import facts
+from .matching import verdict
+from .said import Said, spoken
+from .types import CATEGORY, KEPT, solver_input
 
 
 class SolverSampler(io.ComfyNode):
@@ -36,9 +40,11 @@ class SolverSampler(io.ComfyNode):
                                    tooltip="Only needed with denoise below 1.")],
             outputs=[io.Sampler.Output(tooltip="The sampler. Use it with the sigmas below."),
                      io.Sigmas.Output(tooltip="The noise levels of the solver's steps.")],
+            **KEPT,
         )
 
     @classmethod
+    @spoken
     def execute(cls, solver: Preset, steps: int = 0, denoise: float = 1.0,
                 model: io.Model.Type | None = None) -> io.NodeOutput:
         """See io.ComfyNode."""
@@ -47,7 +53,9 @@ class SolverSampler(io.ComfyNode):
             raise ValueError("Solver Sampler needs the model to know where a denoise of "
                              f"{denoise:g} begins. Connect it, or set denoise to 1.")
         sigmas = as_sigmas(chosen.solver) if denoise >= 1 else rest_of(chosen, model, denoise)
-        return io.NodeOutput(as_sampler(chosen), sigmas)
+        said = _said(chosen, model)
+        say(said)
+        return io.NodeOutput(as_sampler(chosen), sigmas, ui=said.ui())
 
 
 class UseSolver(io.ComfyNode):
@@ -65,12 +73,27 @@ class UseSolver(io.ComfyNode):
                         "and denoise are. Of solvers searched for several steps its steps pick "
                         "one. With denoise below 1 all steps are laid into the rest "
                         "of the way.",
-            search_aliases=["fast sampler", "ksampler solver", "apply solver"],
+            search_aliases=["fast", "few steps", "fast sampler", "speed", "quick", "lightning",
+                            "turbo", "accelerate", "schedule", "ksampler solver",
+                            "apply solver"],
             inputs=[io.Model.Input("model", tooltip="The model to sample."), solver_input()],
             outputs=[io.Model.Output(tooltip="Connect this to a KSampler.")],
+            **KEPT,
         )
 
     @classmethod
+    @spoken
     def execute(cls, model: io.Model.Type, solver: Preset) -> io.NodeOutput:
         """See io.ComfyNode."""
-        return io.NodeOutput(use_preset(model, solver))
+        used, said = use_preset(model, solver), _said(solver, model)
+        say(said)
+        return io.NodeOutput(used, ui=said.ui())
+
+
+def _said(preset: Preset, model: io.Model.Type | None) -> Said:
+    """How the preset suits the model, where there is one, and which it is."""
+    named = f"{preset.info.name} ({preset.solver.nfe} steps, id {preset.id})"
+    if model is None:
+        return Said(f"{preset.solver.nfe} steps of '{preset.info.name}'.", details=(named,))
+    suits = verdict(preset, facts(model))
+    return Said(suits.verdict, suits.warnings, (*suits.details, named))

@@ -63,12 +63,17 @@ def guidance_remark(info: PresetInfo, cfg: float | None) -> str:
             "compare, or search at your CFG.")
 
 
-def _verdict(info: PresetInfo) -> str:
+def difference_is_clear(info: PresetInfo) -> bool:
+    """Whether more than chance is between the error and that of the best built-in."""
     gain = (info.baseline_error or 0.0) - (info.error or 0.0)
     apart = (info.error_interval or 0.0) + (info.baseline_interval or 0.0)
-    if abs(gain) < (apart if info.difference_interval is None else info.difference_interval):
+    return abs(gain) >= (apart if info.difference_interval is None else info.difference_interval)
+
+
+def _verdict(info: PresetInfo) -> str:
+    if not difference_is_clear(info):
         return "; the two are too close to call"
-    return "; the built-in is better" if gain < 0 else ""
+    return "; the built-in is better" if (info.baseline_error or 0) < (info.error or 0) else ""
 
 
 def _typical(info: PresetInfo) -> str:

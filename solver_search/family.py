@@ -65,7 +65,8 @@ def begun_from(run: Run, schedules: Mapping[str, Tensor], budget: Budget) -> Run
     name, steps = f"from {problem.steps} steps", len(next(iter(schedules.values()))) - 1
     near = {name: stretched(best.sigmas, steps, problem.clock)}
     told = {} if best.model_sigmas is None else {name: near[name][:-1] * told_share(best, steps)}
-    wanted = replace(problem, schedules=near | {n: schedules[n] for n in known}, told=told)
+    wanted = replace(problem, schedules=near | {n: schedules[n] for n in known}, told=told,
+                     near=name)
     return Run(wanted, budget, reference=run.reference, teacher_calls=run.teacher_calls,
                traced=run.traced, settled=run.settled, tables=run.tables)
 

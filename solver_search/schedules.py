@@ -12,8 +12,10 @@ Source: after A-FloPS (arXiv 2509.00036); the bend is ours.
 from __future__ import annotations
 
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
+BETA = 0.6  # both exponents
 BENDS = (0.35, 0.5, 0.7)  # the best of a model and CFG was among these (docs/decisions)
 
 
@@ -34,3 +36,12 @@ def bent(steps: int, sigma_max: float, bend: float) -> Tensor:
 def bent_schedules(steps: int, sigma_max: float) -> dict[str, Tensor]:
     """Those of BENDS by name, such as "flow_0.5"."""
     return {f"flow_{bend:g}": bent(steps, sigma_max, bend) for bend in BENDS}
+
+
+def beta_times(steps: int) -> Tensor:
+    """(steps + 1,) shares of the way from 0 to 1, denser at both ends: ComfyUI's "beta".
+
+    Source: Lee et al. 2024, arXiv 2407.12173, with ComfyUI's alpha = beta = 0.6.
+    """
+    even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    return torch.from_numpy(betaincinv(BETA, BETA, even.numpy()))

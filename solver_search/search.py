@@ -23,6 +23,7 @@ from .solver import Solver
 from .teacher import Trajectory, trace
 
 MOST_TRAJECTORY_BYTES = 2**34
+STOPPED = "stopped by the user"
 RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -69,6 +70,7 @@ class Problem:
         balance: (1, C, ...) factors by which states are those of the model; None: they are.
         told: name -> (N,) noise levels that the model is told on a schedule, where these are not
             its own.
+        near: name of a schedule that is no ordinary one but a neighbour's levels.
     """
 
     denoise: RowDenoise
@@ -86,6 +88,11 @@ class Problem:
     canvas: Canvas = PLAIN
     balance: Tensor | None = None
     told: Mapping[str, Tensor] = field(default_factory=dict)
+    near: str = ""
+
+    def named(self, label: str) -> str:
+        """table/schedule where it is a setting of ComfyUI's own samplers, else ""."""
+        return "" if label.partition("/")[2] == self.near else label
 
     @property
     def steps(self) -> int:
@@ -111,6 +118,8 @@ class Event:
     error: float | None = None  # mean relative error of the newest offer on held-out starts
     best: float | None = None
     improved: bool = False
+    stage: str = ""  # what is being done: see Run.stage
+    builtin: str = ""  # the offer is this setting of ComfyUI's own samplers
     solver: Solver | None = None
     picture: Tensor | None = None  # (1, C, ...) the offer's end state of a held-out start
 
@@ -129,6 +138,8 @@ class Run:
         settled: a teacher whose length was checked on the same starts.
         ranking: names of schedules, the better ones first, where a method ranked them.
         tables: handcrafted tables worth trying, where it is known (otherwise all).
+        stage: what is being done: "teacher" (trajectories to learn from), "known" (ready-made
+            solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
     """
 
     problem: Problem
@@ -149,6 +160,7 @@ class Run:
     settled: Solver | None = None
     ranking: list[str] = field(default_factory=list)
     tables: tuple[str, ...] = ()
+    stage: str = "teacher"
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -157,6 +169,11 @@ class Run:
     def seconds(self) -> float:
         """Wall time of the search, until now or until it ended."""
         return (self.ended or time.monotonic()) - self.started
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody ended it before it was done."""
+        return self.ended_by == STOPPED
 
     def call(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
         """The problem's denoise in batches, counted.
@@ -180,9 +197,10 @@ class Run:
         self.added = self.problem.guidance()
         self.on_call(self.model_calls)
         if not torch.isfinite(denoised.detach()).all():
+            kept = "" if self.best is None else " The best solver so far is kept."
             raise SearchError(f"the model returned NaN or infinity at sigma "
-                              f"{float(sigma.detach().reshape(-1)[0]):.4g}. The best solver so "
-                              "far is kept. Try a higher precision for the model.")
+                              f"{float(sigma.detach().reshape(-1)[0]):.4g}.{kept} Try a higher "
+                              "precision for the model.")
         return denoised
 
     def denoise(self, items: Tensor) -> Denoise:
@@ -261,8 +279,13 @@ class Run:
         """Indices of the starts kept for choosing."""
         return torch.arange(self.problem.fit, len(self.problem.starts))
 
-    def offer(self, solver: Solver, label: str) -> float:
+    def offer(self, solver: Solver, label: str, *, builtin: str = "") -> float:
         """Measure a solver on the held-out starts and keep it if it is the best.
+
+        Args:
+            solver: what is offered.
+            label: for events and the report.
+            builtin: name of the setting of ComfyUI's own samplers that it equals, if any.
 
         Returns:
             its mean relative error there.
@@ -277,17 +300,17 @@ class Run:
             self.best_errors = errors
         self.curve.append((self.model_calls, error))
         self.on_event(Event(label, self.model_calls, self.seconds, error, self.best_error,
-                            improved, solver, ends[:1]))
+                            improved, self.stage, builtin, solver, ends[:1]))
         return error
 
     def tell(self, phase: str) -> None:
         """Name what is happening."""
         best = self.best_error if self.best is not None else None
-        self.on_event(Event(phase, self.model_calls, self.seconds, best=best))
+        self.on_event(Event(phase, self.model_calls, self.seconds, best=best, stage=self.stage))
 
     def _check(self, calls: int) -> None:
         if self.stop():
-            raise SearchStopped("stopped by the user")
+            raise SearchStopped(STOPPED)
         if self.model_calls + calls > self.budget.model_calls:
             raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
         if self.seconds > self.budget.seconds:
@@ -316,20 +339,25 @@ def search(method: Method, run: Run) -> Run:
     """Run a method until it is done or stopped.
 
     Returns:
-        the run; run.best is the solver, run.ended_by says why it ended. Other exceptions pass
-        through, and run.best still holds the best so far.
+        the run; run.best is the solver, run.ended_by says why it ended. Only a run that somebody
+        stopped may have none. Other exceptions pass through, and run.best still holds the best so
+        far.
 
     Raises:
-        SearchError: if it ended with no solver at all.
+        SearchError: if it ended by itself with no solver at all.
     """
     try:
         method(run)
         run.ended_by = "finished"
     except SearchStopped as reason:
         run.ended_by = str(reason)
-        if run.best is None:
-            raise SearchError(f"the search ended before it had any solver: {reason}. Choose a "
-                              "larger effort or fewer steps.") from reason
     finally:
         run.ended = time.monotonic()
-    return run
+    if run.best is not None or run.stopped:
+        return run
+    if run.curve:
+        raise SearchError("the search found no solver that reaches the teacher's pictures at all: "
+                          "the model's answers are all zero or far too large. Check the model and "
+                          "its prompt with a KSampler first.")
+    raise SearchError(f"the search ended before it had any solver: {run.ended_by}. Choose a "
+                      "larger effort or fewer steps.")

@@ -36,7 +36,8 @@ def subject(request: pytest.FixtureRequest, models: dict) -> Subject:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said on the running node."""
     lines: list[str] = []
-    monkeypatch.setattr(load("nodes.comfy_bridge.apply"), "say", lines.append)
+    monkeypatch.setattr(load("nodes.comfy_bridge.apply"), "say",
+                        lambda said: lines.append(load("nodes.said").as_said(said).text))
     return lines
 
 

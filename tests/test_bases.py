@@ -11,7 +11,7 @@ from torch import Tensor
 from solver_search.canvas import Canvas, channel_means
 from solver_search.clocks import arcsinh_clock, flow_clock
 from solver_search.forms import alpha
-from solver_search.methods.fit import fit
+from solver_search.methods.fit import APART_GAIN, fit
 from solver_search.methods.rows import Apart, fit_rows
 from solver_search.part import part_of
 from solver_search.sample import sample
@@ -167,22 +167,24 @@ def test_row_fitting_recovers_what_guidance_weighs(flow: bool) -> None:
     assert errors[0] < 1e-3 * errors[1]  # one table cannot do what two do
 
 
-def offers(flow: bool, guidance: bool) -> list[Event]:
+def told_of(flow: bool, guidance: bool) -> list[Event]:
     found: list[Event] = []
     known = guided_problem(flow, fit_count=16, held_out=8)
     search(lambda r: fit(r, replace(SHORT_FIT, guidance=guidance, means=False)),
            Run(known, on_event=found.append))
-    return [event for event in found if event.solver is not None]
+    return found
 
 
-def test_a_search_weighs_guidance_apart_where_fitted_rows_gain_by_it(flow: bool) -> None:
-    ours, plain = (offers(flow, guidance) for guidance in (True, False))
+def test_a_search_weighs_guidance_apart_exactly_where_fitted_rows_gain_by_it(flow: bool) -> None:
+    """Of the two problems one gains (found: 0.67 to 0.70 of the error), one does not (1.04)."""
+    ours, plain = (told_of(flow, guidance) for guidance in (True, False))
+    gains = [float(e.phase.split(": ")[1].split()[0]) for e in ours if "rows of guid" in e.phase]
     fitted, alone = (next(e for e in events if e.phase.startswith("rows fitted"))
                      for events in (ours, plain))
-    assert fitted.solver.guided
-    assert ours[-1].solver.guided  # refined as such
-    assert not any(e.solver.guided for e in plain)
-    assert fitted.error < 0.9 * alone.error  # found: 0.83 and 0.72
+    assert gains and fitted.solver.guided == (min(gains) <= APART_GAIN) == (not flow)
+    assert [e for e in ours if e.solver is not None][-1].solver.guided == fitted.solver.guided
+    assert not any(e.solver.guided for e in plain if e.solver is not None)
+    assert fitted.error <= alone.error if flow else fitted.error < 0.9 * alone.error
 
 
 def test_a_search_without_guidance_has_no_tables_for_it(flow: bool) -> None:

@@ -128,3 +128,8 @@ def test_opponents_do_not_meet_our_own_names(world: World, models: dict,
     assert not any(name.startswith("searched") for name in ordinary.schedules(ms, 6))
     assert world.module("nodes.comfy_bridge.builtin").why_left_out("searched") == "ours"
     assert "searched" not in ordinary.deterministic_samplers()
+
+
+def test_settings_nested_too_deep_count_as_no(world: World, settings: Path) -> None:
+    settings.write_text("[" * 100_000)
+    assert not world.module("nodes.comfy_bridge.dropdown").wanted()

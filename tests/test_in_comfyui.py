@@ -83,25 +83,30 @@ def test_cancel_keeps_the_best_and_leaves_no_trace(world: World, models: dict,
     import comfy.model_management as management
 
     model, known = models[FLOW], flags(models[FLOW])
-    console = world.module("nodes.comfy_bridge.console")
+    telling = world.module("nodes.telling")
     after_cancel = 0
-    original = console.Console.progress
+    called, pictures = telling.Telling.called, telling.Telling.pictures
 
-    def cancel_after_improvement(self: Any, done: int, picture: Any = None) -> None:  # noqa: ANN401
+    def count(self: Any, calls: int) -> None:  # noqa: ANN401
         nonlocal after_cancel
-        original(self, done, None)
-        if management.processing_interrupted():
-            after_cancel += 1
-        if picture is not None:
-            management.interrupt_current_processing(True)
+        called(self, calls)
+        after_cancel += management.processing_interrupted()
 
-    monkeypatch.setattr(console.Console, "progress", cancel_after_improvement)
+    def cancel_after_improvement(self: Any, *given: Any) -> None:  # noqa: ANN401
+        pictures(self, *given)
+        management.interrupt_current_processing(True)
+
+    monkeypatch.setattr(telling.Telling, "called", count)
+    monkeypatch.setattr(telling.Telling, "pictures", cancel_after_improvement)
     with pytest.raises(management.InterruptProcessingException):
         search(world, model, name="cancelled")
     management.interrupt_current_processing(False)
     assert after_cancel <= 1
     store = world.module("presets.store")
-    assert store.read(world.folder / "cancelled.safetensors").solver.nfe == 4
+    kept = store.read(world.folder / "cancelled.safetensors")
+    assert (kept.solver.nfe, kept.info.state) == (4, "unfinished")
+    state = next(s for s in world.module("nodes.live").LIVE.states() if s["node"] == "1")
+    assert state["state"] == "stopped" and "'cancelled'" in state["sentence"]
     assert flags(model) == known
 
 
@@ -130,7 +135,7 @@ def test_a_guider_gives_the_same_solver_as_its_parts(world: World, models: dict,
     guider.set_conds(prompt(FLOW, "cat, night", "horse, warm"), prompt(FLOW))
     guider.set_cfg(4.0)
     again = search(world, None, guider=guider, positive=None, negative=None,
-                   name="guided").args[0]
+                   name="guided", again=True).args[0]
     assert again.id == preset.id
 
 

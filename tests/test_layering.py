@@ -189,7 +189,8 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 def shipped_texts() -> list[Path]:
     """Every text file people get with the pack, wherever it lies."""
     rooms = [*ROOMS, "web", "docs", "example_workflows", "demo", "launch", "benchmarks", "tests"]
-    below = [p for room in rooms for p in (ROOT / room).rglob("*") if "__pycache__" not in p.parts]
+    below = [p for room in rooms for p in (ROOT / room).rglob("*")
+             if not {"__pycache__", "node_modules"} & set(p.parts)]
     top = [p for p in ROOT.iterdir() if p.is_file()]
     return sorted(p for p in [*below, *top] if p.suffix in TEXT and p.is_file())
 

@@ -120,7 +120,7 @@ def test_each_member_is_saved_under_its_own_name_and_reported(world: World,
     for member in (preset, *preset.siblings):
         name = f"portrait {member.solver.nfe} steps"
         assert read(world.folder / f"{name}.safetensors").id == member.id
-        assert f"Saved as '{name}': {member.solver.nfe} steps, fit, id {member.id}." in report
+        assert f"'{name}': {member.solver.nfe} steps, fit, id {member.id}." in report
     assert report.count("Found by:") == 4
     assert preset.solver.nfe == 4
     assert plot.shape[1] == 4 * world.module("nodes.pictures").PANEL
@@ -151,15 +151,15 @@ def test_a_cancelled_search_keeps_the_members_found(world: World, models: dict,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     import comfy.model_management as management
 
-    module = world.module("nodes.search")
-    original = module.Saved.keep
+    module = world.module("nodes.saving")
+    original = module.Saving.keep
 
     def cancel_in_the_second(self: Any, preset: Any) -> None:  # noqa: ANN401
         original(self, preset)
         if preset.solver.nfe == 3:
             management.interrupt_current_processing(True)
 
-    monkeypatch.setattr(module.Saved, "keep", cancel_in_the_second)
+    monkeypatch.setattr(module.Saving, "keep", cancel_in_the_second)
     with pytest.raises(management.InterruptProcessingException):
         search(world, models[FLOW], steps="3, 4, 5", name="stopped", latent=latent(FLOW, 6))
     management.interrupt_current_processing(False)

@@ -17,12 +17,20 @@ from ...solver_search.part import FALLBACK, Part, stretched
 from ...solver_search.sample import sample, told_levels
 from ...solver_search.solver import Solver
 from ...solver_search.tableaus import TABLEAUS
+from ..said import Said, spoken
 from .console import say
 from .features import Probe
 from .guiding import Guiding, HiddenGuidanceError
-from .levels import as_sigmas, check_model, found_for
+from .levels import MismatchError, as_sigmas, check_model, found_for
 from .model import MODEL_SAMPLING, first_sigma, flow_shift, time
-from .remarks import HIDDEN_GUIDANCE, NO_MEANS, place_in_words, remarks
+from .remarks import (
+    HIDDEN_GUIDANCE,
+    LARGE,
+    NO_MEANS,
+    TOO_LARGE,
+    place_in_words,
+    remarks,
+)
 from .samplers import Place, place_in
 from .session import with_levels
 
@@ -49,6 +57,7 @@ def rest_of(preset: Preset, model: ModelPatcher, denoise: float) -> Tensor:
     return as_sigmas(stretched(preset.solver, first, time(ms)))
 
 
+@spoken
 @torch.no_grad()
 def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
                          extra_args: dict[str, Any] | None = None,
@@ -69,11 +78,12 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
         shapes: (B, C, ...) of each medium in x, where the caller knows them.
 
     Raises:
-        MismatchError: if the model is of another kind, or the solver cannot do this part.
-        DivergedError: if the model's output is not finite.
+        ValueError: if the model is of another kind, the latent of another model, or the solver
+            cannot do this part; if the model's output is not finite.
     """
     if len(sigmas) < 2:
         return x
+    check_channels(x, model.inner_model.inner_model.latent_format.latent_channels)
     solver = choose(model.inner_model, sigmas)
     if shapes is None:
         shapes = _shapes_in(model.inner_model)
@@ -82,10 +92,21 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
         solver = solver.without(mean=True)
     args = extra_args or {}, callback or _nobody, shapes or ()
     try:
-        return _run(model, x, solver, *args)
+        end = _run(model, x, solver, *args)
     except HiddenGuidanceError:
         say(HIDDEN_GUIDANCE)
-        return _run(model, x, TABLEAUS[FALLBACK](solver.sigmas, flow=solver.flow), *args)
+        end = _run(model, x, TABLEAUS[FALLBACK](solver.sigmas, flow=solver.flow), *args)
+    if float(solver.sigmas[-1]) == 0 and float(end.abs().max()) > LARGE:
+        say(Said(TOO_LARGE))
+    return end
+
+
+def check_channels(x: Tensor, wanted: int) -> None:
+    """Raises MismatchError: a latent (B, C, ...) that another kind of model made."""
+    if x.ndim >= 4 and x.shape[1] != wanted:
+        raise MismatchError(f"This model works on latents of {wanted} channels, the connected one "
+                            f"has {x.shape[1]}: it was made for another kind of model. Encode the "
+                            "picture again with this model's VAE.")
 
 
 def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: dict[str, Any],
@@ -166,6 +187,7 @@ def use_preset(model: ModelPatcher, preset: Preset) -> ModelPatcher:
 
 def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
     """Wrapper of CFGGuider.outer_sample that swaps in our sampler and noise levels."""
+    @spoken
     def wrapper(executor: Callable[..., Tensor], noise: Tensor, latent_image: Tensor,
                 sampler: object, sigmas: Tensor, *rest: object, **named: object) -> Tensor:
         place = place_in(sampler)
@@ -173,6 +195,9 @@ def _replacing_wrapper(preset: Preset) -> Callable[..., Tensor]:
             say(place_in_words(place, preset))
         elif len(sigmas) > 1:
             guider = executor.class_obj
+            if torch.count_nonzero(latent_image):
+                check_channels(latent_image, guider.model_patcher.get_model_object(
+                    "latent_format").latent_channels)
             ms = guider.model_patcher.get_model_object(MODEL_SAMPLING)
             chosen, part = found_for(preset, ms, sigmas, movable=True,
                                      empty=not torch.count_nonzero(latent_image))

@@ -11,7 +11,11 @@ from comfy_execution.utils import get_executing_context
 from server import PromptServer
 from torch import Tensor
 
+from ..said import Said, as_said, harmless
+from .web import send, shows_ours
+
 PREVIEW_FORMAT = "JPEG"
+SAID = "solver_search.said"
 log = logging.getLogger("solver-search")
 
 
@@ -42,11 +46,18 @@ class Console:
         self.bar.total = max(1, total)
 
 
+def say(said: Said | str) -> None:
+    """Speak on the node that is running, whoever wrote it, and in the log.
 
-def say(text: str) -> None:
-    """A line of text on the node that is running, and in the log."""
-    log.info(text)
-    running = get_executing_context()
-    server = getattr(PromptServer, "instance", None)
-    if server is not None and running is not None:
-        server.send_progress_text(text, running.node_id)
+    The page gets it as an event, which our script shows and keeps; a page without our script
+    gets ComfyUI's line of text on the node.
+    """
+    said = as_said(said)
+    log.info(said.text)
+    running, server = get_executing_context(), getattr(PromptServer, "instance", None)
+    if server is None or running is None:
+        return
+    client = server.client_id
+    send(SAID, {"node": running.node_id, "prompt": running.prompt_id, **said.as_dict()}, client)
+    if not shows_ours(client):
+        server.send_progress_text(harmless(said.text), running.node_id, client)

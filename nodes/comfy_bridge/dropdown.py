@@ -29,7 +29,7 @@ def wanted() -> bool:
         return json.loads(path.read_text("utf-8")).get(SETTING) is True
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         log.warning("ComfyUI's settings could not be read (%s); '%s' stays out of the lists.",
                     error, NAME)
         return False

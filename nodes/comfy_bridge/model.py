@@ -13,6 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...solver_search.clocks import Clock, arcsinh_clock, flow_clock, time_clock
+from .identity import architecture, checkpoint_path, header_hash, patches, precision
 
 MODEL_SAMPLING = "model_sampling"
 
@@ -33,6 +34,7 @@ class ModelFacts:
         latent_channels: of the latent format.
         file_name: name of the checkpoint file, "" if the loader does not say.
         dtype: the network computes in; weights may be stored in fewer bits.
+        architecture, header_hash, precision, patches: see identity.py; "" where unknown.
     """
 
     family: str
@@ -43,6 +45,10 @@ class ModelFacts:
     latent_channels: int
     file_name: str
     dtype: torch.dtype
+    architecture: str = ""
+    header_hash: str = ""
+    precision: str = ""
+    patches: str = ""
 
     @property
     def flow(self) -> bool:
@@ -56,7 +62,8 @@ def facts(model: ModelPatcher) -> ModelFacts:
     Raises:
         UnsuitableModelError: for models whose states follow no noise level (image-to-image).
     """
-    ms = model.get_model_object(MODEL_SAMPLING)
+    ms, path, computed = (model.get_model_object(MODEL_SAMPLING), checkpoint_path(model),
+                          _compute_dtype(model))
     return ModelFacts(
         family=type(model.model.model_config).__name__,
         prediction=prediction(ms),
@@ -64,8 +71,12 @@ def facts(model: ModelPatcher) -> ModelFacts:
         sigma_min=float(ms.sigma_min),
         sigma_max=float(ms.sigma_max),
         latent_channels=model.get_model_object("latent_format").latent_channels,
-        file_name=_file_name(model),
-        dtype=_compute_dtype(model),
+        file_name=path.replace("\\", "/").rsplit("/", 1)[-1],
+        dtype=computed,
+        architecture=architecture(model),
+        header_hash=header_hash(path),
+        precision=precision(model, computed),
+        patches=patches(model),
     )
 
 
@@ -153,20 +164,3 @@ class _SmoothTime:
 def _compute_dtype(model: ModelPatcher) -> torch.dtype:
     cast = getattr(model.model, "manual_cast_dtype", None)
     return cast if cast is not None else model.model_dtype()
-
-
-def _file_name(model: ModelPatcher) -> str:
-    """The checkpoint's file name where ComfyUI's loader remembers it."""
-    loader = getattr(model, "cached_patcher_init", None)
-    for part in _flat(loader):
-        if isinstance(part, str) and part.endswith((".safetensors", ".ckpt", ".gguf", ".sft")):
-            return part.replace("\\", "/").rsplit("/", 1)[-1]
-    return ""
-
-
-def _flat(value: object) -> list[object]:
-    if isinstance(value, (list, tuple)):
-        return [leaf for part in value for leaf in _flat(part)]
-    if isinstance(value, dict):
-        return [leaf for part in value.values() for leaf in _flat(part)]
-    return [value]

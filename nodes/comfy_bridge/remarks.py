@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...presets.preset import Preset
 from ...presets.words import guidance_remark
 from ...solver_search.part import FALLBACK, Part
+from ..said import Said
 from .samplers import Place
 
 LOW_SHARE = 0.4  # below it a search for the part won in every cell of benchmarks/results/parts.md
 LOW_HINT = " At so low a denoise a preset searched for it does better: Search Solver's denoise."
 NO_MEANS = ("This latent holds several media, and the model does not say where each lies: the "
             "solver's weights for mean colours are left out.")
-
+LARGE = 30.0  # largest entry of a finished picture of any model measured: see tests/test_said.py
+TOO_LARGE = ("The result is far larger than a picture can be, so it will look broken: this preset "
+             "does not fit this model, CFG or size. Take another preset, or a built-in sampler.")
 HIDDEN_GUIDANCE = ("This guider does not show what guidance adds to a picture, which the solver "
                    f"was searched to weigh: a plain rule ({FALLBACK}) samples at its noise levels "
                    "instead. Search with this guider connected.")
 
 
 def remarks(preset: Preset, part: Part, asked: int, *, cfg: float | None, shift: float | None,
-            place: Place | None = None) -> str:
-    """A line each on the CFG, the sampler replaced, the part that is sampled and the model's
-    shift, where there is something to say; what matters most first, since nodes are small.
+            place: Place | None = None) -> Said | None:
+    """What a sampler says: what samples here, a warning where the CFG or the steps are not those
+    of the preset, then the part that is sampled and the model's shift; None: nothing to say.
 
     Args:
         asked: steps asked for.
@@ -28,9 +33,15 @@ def remarks(preset: Preset, part: Part, asked: int, *, cfg: float | None, shift:
         shift: the model's, None for eps and v models.
         place: where Use Solver stands; None: a sampler of its own.
     """
-    said = (guidance_remark(preset.info, cfg), place_in_words(place, preset) if place else "",
-            _part_in_words(part, preset, asked), _shift_in_words(preset, shift))
-    return "\n".join(filter(None, said))
+    first = place_in_words(place, preset) if place else ""
+    way = _part_in_words(part, preset, asked)
+    spoilt = part.kind == "placed"
+    warnings = filter(None, (guidance_remark(preset.info, cfg), way if spoilt else ""))
+    details = filter(None, ("" if spoilt else way, _shift_in_words(preset, shift)))
+    said = Said(first, tuple(warnings), tuple(details))
+    if not said.text:
+        return None
+    return said if first else replace(said, verdict=f"'{preset.info.name}' samples.")
 
 
 def place_in_words(place: Place, preset: Preset) -> str:

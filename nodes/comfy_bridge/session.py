@@ -15,6 +15,7 @@ import comfy.model_management as management
 import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.samplers
+import comfy.utils
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from ...solver_search.canvas import PLAIN, Canvas
 from .features import Probe
 from .guiding import Guiding
 from .latents import is_nest, media_shapes
+from .memory import Room, is_out_of_memory
 from .model import MODEL_SAMPLING, first_sigma, is_discrete, smooth_time
 from .prompts import Conds, count, marked, only, rows_of
 
@@ -39,6 +41,8 @@ class Session:
         latent_image: (B, C, ...) encoded picture, zeros for text-to-image; several media lie
             in one row, (B, 1, N), as samplers get them.
         canvas: which media those are.
+
+    `room` says how many pictures a model call holds, `on_call` is told those of each call.
     """
 
     def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor,
@@ -54,6 +58,8 @@ class Session:
         self.scales: Tensor | None = None
         self.levels: Tensor | None = None
         self.added: Tensor | None = None
+        self.room = Room()
+        self.on_call: Callable[[int], None] = lambda pictures: None
         self._probe: Probe | None = None
 
     @property
@@ -77,6 +83,7 @@ class Session:
             self._probe = Probe(self.wrap.inner_model.diffusion_model)
             options = self._probe.patched(self.extra_args.get("model_options", {}))
             self.extra_args = {**self.extra_args, "model_options": options}
+            self.room.whole = True  # its features are those of one call
         return self._probe
 
     def starts(self, noise: Tensor, denoise: float = 1.0,
@@ -142,14 +149,39 @@ class Session:
         return self.canvas.parts(whole)[0]
 
     def denoise(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
-        """One model call; row b of x belongs to start items[b] and its prompt. `added` then holds
-        what guidance added, shaped as x, or None where the guider does not say.
+        """One model call, or several where memory is short; row b of x belongs to start items[b]
+        and its prompt. `added` then holds what guidance added, shaped as x, or None where the
+        guider does not say.
 
         Raises:
+            OutOfMemory: if not even one picture fits.
             ComfyUI's InterruptProcessingException when the user cancels.
         """
+        sigma, found = sigma.expand(len(x)), None
+        while found is None:
+            try:
+                found = self._in_parts(x, sigma, items)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if found is None:  # the failed call's tensors are gone with its error
+                self.room.shrink(len(x))
+        self.on_call(len(x))
+        return found
+
+    def _in_parts(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        parts = self.room.parts(len(x))
+        if len(parts) == 1:
+            return self._answer(x, sigma, items)
+        answers, added = [], []
+        for part in parts:
+            answers.append(self._answer(x[part], sigma[part], items[part]))
+            added.append(self.added)
+        self.added = None if any(a is None for a in added) else torch.cat(added)
+        return torch.cat(answers)
+
+    def _answer(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
         management.throw_exception_if_processing_interrupted()
-        sigma = sigma.expand(len(x))
         if self.scales is None:
             return self._of_prompts(x, sigma, items)
         scales = self.scales[items]
@@ -235,14 +267,37 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
         own.model_options = copy.copy(own.model_patcher.model_options)
         own.model_patcher.add_wrapper_with_key(
             comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, LOADED_KEY, _as_nodes_load)
-        ms = own.model_patcher.get_model_object(MODEL_SAMPLING)
-        if smooth and is_discrete(ms):
-            own.model_patcher.add_object_patch(MODEL_SAMPLING, smooth_time(ms))
         latent_image = _plain(latent_image)
         worker = _Worker(work, differentiable, Canvas(media_shapes(latent_image)))
-        sigmas = torch.tensor([float(ms.sigma_max), 0.0])
-        own.sample(latent_image * 0, latent_image, worker, sigmas, disable_pbar=True, seed=seed)
+        with _smoothed(own.model_patcher, wanted=smooth) as ms, _random_kept(own.model_patcher):
+            sigmas = torch.tensor([float(ms.sigma_max), 0.0])
+            own.sample(latent_image * 0, latent_image, worker, sigmas, disable_pbar=True,
+                       seed=seed)
         return worker.result
+
+
+def _random_kept(model: comfy.model_patcher.ModelPatcher) -> contextlib.AbstractContextManager:
+    """torch's random numbers go on afterwards as if nothing had been."""
+    device = torch.device(model.load_device)
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+@contextlib.contextmanager
+def _smoothed(model: comfy.model_patcher.ModelPatcher, *, wanted: bool) -> Iterator[Any]:
+    """The model's own sampling, which it has again afterwards, however that ends: ComfyUI leaves
+    a loaded model with its patches until another copy of it is loaded."""
+    own = model.get_model_object(MODEL_SAMPLING)
+    if not (wanted and is_discrete(own)):
+        yield own
+        return
+    smooth = smooth_time(own)
+    model.add_object_patch(MODEL_SAMPLING, smooth)
+    try:
+        yield own
+    finally:
+        model.add_object_patch(MODEL_SAMPLING, own)
+        if getattr(model.model, MODEL_SAMPLING) is smooth:
+            comfy.utils.set_attr(model.model, MODEL_SAMPLING, own)
 
 
 def _as_nodes_load(executor: Callable[..., T], *given: object, **named: object) -> T:

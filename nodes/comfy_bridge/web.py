@@ -205,3 +205,12 @@ def send(event: str, data: dict[str, Any], client_id: str | None = None) -> None
 def presets_changed() -> None:
     """Tell all browsers that the presets are others than before."""
     send(CHANGED, {})
+
+
+def running_prompt() -> dict[str, Any] | None:
+    """The prompt that runs now; None where nobody can tell."""
+    queue = getattr(getattr(PromptServer, "instance", None), "prompt_queue", None)
+    try:
+        return queue.get_current_queue()[0][0][2]
+    except (AttributeError, IndexError, TypeError):
+        return None

@@ -65,13 +65,15 @@ def batches(count: int, size: int, seed: int) -> Iterator[Tensor]:
 
 
 def within_budget(run: Run, settings: Settings, passes: int, phases: int = 1) -> Settings:
-    """The same settings with the iterations and offers that the rest of the budget pays for.
+    """The same settings with the iterations and offers that the rest of the budget pays for;
+    learning begins.
 
     Args:
         passes: model calls that an iteration makes per start and sampling step, those of
             recomputed passes included (a backward pass itself is not counted).
         phases: each ends with an offer of its own and needs one iteration.
     """
+    run.stage = "learn"
     left = run.budget.model_calls - run.model_calls
     if math.isinf(left):
         return settings

@@ -95,9 +95,12 @@ def fit(run: Run, settings: FitSettings) -> None:
     more = run.fitted[: _compared(run, settings.compared, accurate)]
     teacher = run.trace(accurate, keep=len(more))
     first, sigmas = next(iter(run.problem.schedules.items()))
-    run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), f"dpmpp_2m/{first}")
+    plain = f"dpmpp_2m/{first}"
+    run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), plain,
+              builtin=run.problem.named(plain))
     known = best_known(run, teacher, run.fitted, settings.known)
-    run.offer(known[0].solver, known[0].label)
+    run.offer(known[0].solver, known[0].label, builtin=run.problem.named(known[0].label))
+    run.stage = "rows"
     run.tables = (known[0].table,)
     kinds = (False, True) if settings.free else (False,)
     affordable = COMPARING * run.budget.model_calls / (len(kinds) * len(more) * run.problem.steps)
@@ -202,6 +205,7 @@ def _with_apart(run: Run, teacher: Trajectory, candidate: Candidate, items: Tens
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:
+    run.stage = "refine"
     space = Space(run.problem.clock, run.problem.flow)
     heats = []
     for c in candidates:

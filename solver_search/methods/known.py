@@ -79,6 +79,7 @@ def best_known(run: Run, teacher: Trajectory, items: Tensor, share: float) -> li
         those that reached the last round, best first, all tried on the same starts: as many of
         `items` as the share pays for.
     """
+    run.stage = "known"
     left = ranked(run.problem, teacher, run.tables)
     affordable = share * run.budget.model_calls / run.problem.steps
     rounds = _rounds(int(max(1, min(len(items), affordable / FINALISTS))))

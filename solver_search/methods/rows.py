@@ -5,9 +5,10 @@ With r = sigma'/sigma and the teacher's state x* the row of a step minimises
     consistent  |x*(sigma') -   r x - (1 - r) sum_j w_j D_j|^2 + ridge ...,  sum_j w_j = 1
     free        |x*(sigma') - k r x - (1 - r) sum_j w_j D_j|^2 + ridge ...
 
-where ridge pulls w to DPM++ 2M's row and k to 1. Where what guidance adds has rows of its own,
-(1 - r) sum_j v_j G_j joins the sum, v pulled to 0. Where each channel's mean has rows of its own,
-the rest of the states is fitted first, then the means, pulled to those rows. Only small Gram
+where ridge pulls w to the row of the best known table and k to 1. Where what guidance adds has
+rows of its own, (1 - r) sum_j v_j G_j joins the sum, v pulled to 0. How strong the pull is, each
+row finds out by leaving out one start after the other. Where each channel's mean has rows of its
+own, the rest of the states is fitted first, then the means, pulled to those rows. Only small Gram
 matrices are kept; x then moves by the solved row, so later rows mend earlier errors.
 """
 
@@ -22,11 +23,14 @@ from torch import Tensor
 from ..canvas import Canvas
 from ..forms import denoised_steps, from_denoised_rows, gathered
 from ..search import Run
-from ..solver import BASES, Solver
+from ..solver import BASES, Basis, Solver, SolverError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 
+PRIOR = "dpmpp_2m"
 NOTHING = 1e-30  # keeps the equations solvable where an output is exactly zero
+PULLS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # times the ridge
+LEAST_LEFT_OUT = 3  # starts from which on leaving one out says something
 RIDGE = {False: 1e-4, True: 1e-3}  # free rows have more freedom: measured on both demo models
 
 
@@ -43,9 +47,9 @@ class Apart:
         return " and ".join(name for name in ("guidance", "means") if getattr(self, name))
 
     @property
-    def tables(self) -> list[str]:
-        """Names of the further bases."""
-        return [b.name for b in BASES
+    def bases(self) -> list[Basis]:
+        """The further bases."""
+        return [b for b in BASES
                 if (self.guidance or not b.guidance) and (self.means or not b.mean)]
 
     def mean_of(self, canvas: Canvas) -> Callable[[Tensor], Tensor] | None:
@@ -101,7 +105,8 @@ class RowFit:
         items: starts to fit on.
         free: row sums and the state's factor are fitted too.
         apart: what gets rows of its own.
-        ridge: pull to the known row, relative to an output's square.
+        ridge: pull to the known row, relative to an output's square; where there are three
+            starts or more, times one of PULLS.
         told: (N,) noise levels told to the model; None: those of the states.
     """
 
@@ -123,18 +128,15 @@ class RowFit:
 
     def solver(self, sigmas: Tensor, end: Way) -> Solver:
         """The solver of a finished way."""
-        rows = torch.zeros(4, len(end.rows), len(end.rows), dtype=torch.float64)
-        for n, (row, mean) in enumerate(end.rows):
-            rows[0, n, : n + 1], rows[1, n, : n + 1] = row.own, mean.own
-            rows[2, n, : len(row.added)], rows[3, n, : len(row.added)] = row.added, mean.added
-        factors = torch.tensor([row.factor for row, _ in end.rows], dtype=torch.float64)
+        rest, means = zip(*end.rows, strict=True)
+        factors = torch.tensor([row.factor for row in rest], dtype=torch.float64)
         flow, start = self.run.problem.flow, factors if self.free else None
-        names = ("mean_weights", "guidance_weights", "guidance_mean_weights")
-        beside = {name: gathered(sigmas.double(), table, flow=flow, start=start)
-                  for name, table in zip(names, rows[1:], strict=True)
-                  if name in self.apart.tables}
-        solver = from_denoised_rows(sigmas, rows[0], flow=flow, start=start,
-                                    model_sigmas=self.told)
+        beside = {basis.name: gathered(sigmas.double(), _tabled(
+                      [row.of(basis) for row in (means if basis.mean else rest)]),
+                      flow=flow, start=start)
+                  for basis in self.apart.bases}
+        solver = from_denoised_rows(sigmas, _tabled([row.own for row in rest]), flow=flow,
+                                    start=start, model_sigmas=self.told)
         return replace(solver, beside=beside)
 
     def _called(self, way: Way, sigma: Tensor) -> Way:
@@ -147,7 +149,7 @@ class RowFit:
         target = self.teacher.at(float(sigmas[n + 1]), self.items).to(way.x)
         step = _Step(way.x, way.outputs, way.added, target, float(sigmas[n + 1] / sigmas[n]),
                      self.ridge)
-        prior = _prior_rows(sigmas, flow=self.run.problem.flow)[n, : n + 1]
+        prior = _prior_rows(self.run, sigmas)[n, : n + 1]
         known = Row(prior, torch.zeros(len(way.added), dtype=torch.float64))
         means = self.apart.mean_of(self.run.problem.canvas)
         x, *rows = step.fitted(known, free=self.free, means=means)
@@ -170,6 +172,10 @@ class Row:
     own: Tensor
     added: Tensor
     factor: float = 1.0
+
+    def of(self, basis: Basis) -> Tensor:
+        """The weights over a further basis."""
+        return self.added if basis.guidance else self.own
 
 
 @dataclass(frozen=True)
@@ -223,22 +229,44 @@ class _Step:
         if not columns:
             return known
         gram, slope = _gram(columns, self.target - self.after(known))
-        least = torch.tensor(sizes, dtype=torch.float64).clamp_min(NOTHING)
-        change = torch.linalg.solve(gram + self.ridge * torch.diag(least), slope)
+        least = torch.diag(torch.tensor(sizes, dtype=torch.float64).clamp_min(NOTHING))
+        pull = _pull(gram, slope, self.ridge * least)
+        change = torch.linalg.solve(gram.sum(0) + pull * self.ridge * least, slope.sum(0))
         moved, added, factor = change.tensor_split([own, own + len(self.added)])
         moved = moved if free else torch.cat([moved, -moved.sum()[None]])
         return Row(known.own + moved, known.added + added, known.factor + float(factor.sum()))
 
 
+def _tabled(rows: Sequence[Tensor]) -> Tensor:
+    """(N, N) of rows of 1, 2 ... N entries, or of none."""
+    table = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    for n, row in enumerate(rows):
+        table[n, : len(row)] = row
+    return table
+
+
 def _gram(columns: list[Tensor], rest: Tensor) -> tuple[Tensor, Tensor]:
-    """(P, P) and (P,) inner products in float64, one start at a time."""
-    gram = torch.zeros(len(columns), len(columns), dtype=torch.float64)
-    slope = torch.zeros(len(columns), dtype=torch.float64)
+    """(S, P, P) and (S, P) inner products of each start, in float64."""
+    gram, slope = [], []
     for s in range(len(rest)):
         a = precise(torch.stack([c[s].flatten() for c in columns]))
-        gram += (a @ a.T).double()
-        slope += (a @ precise(rest[s].flatten())).double()
-    return gram, slope
+        gram.append((a @ a.T).double())
+        slope.append((a @ precise(rest[s].flatten())).double())
+    return torch.stack(gram), torch.stack(slope)
+
+
+def _pull(gram: Tensor, slope: Tensor, ridge: Tensor) -> float:
+    """Of PULLS the one under which rows fitted on all starts but one miss that one the least,
+    summed over the starts."""
+    if len(gram) < LEAST_LEFT_OUT:
+        return 1.0
+    pulls = torch.tensor(PULLS, dtype=torch.float64)
+    others = (gram.sum(0) - gram)[None] + pulls[:, None, None, None] * ridge
+    slopes = (slope.sum(0) - slope).expand(len(pulls), *slope.shape)
+    change = torch.linalg.solve(others, slopes)
+    missed = (torch.einsum("rsp,spq,rsq->r", change, gram, change)
+              - 2 * torch.einsum("rsp,sp->r", change, slope))
+    return PULLS[int(missed.argmin())]
 
 
 def precise(x: Tensor) -> Tensor:
@@ -252,6 +280,12 @@ def blend(row: Tensor, outputs: Sequence[Tensor]) -> Tensor:
     return torch.stack(terms).sum(0)
 
 
-def _prior_rows(sigmas: Tensor, *, flow: bool) -> Tensor:
-    _, rows = denoised_steps(TABLEAUS["dpmpp_2m"](sigmas, flow=flow))
+def _prior_rows(run: Run, sigmas: Tensor) -> Tensor:
+    """(N, N) of the best known table; of DPM++ 2M before one is known, or where it cannot be."""
+    flow = run.problem.flow
+    try:
+        solver = TABLEAUS[(*run.tables, PRIOR)[0]](sigmas, flow=flow)
+    except SolverError:
+        solver = TABLEAUS[PRIOR](sigmas, flow=flow)
+    _, rows = denoised_steps(solver)
     return rows / (1 - sigmas[1:] / sigmas[:-1])[:, None]

@@ -1,0 +1,59 @@
+"""Out of memory: known by its many faces, and answered by asking the model for fewer pictures."""
+
+from __future__ import annotations
+
+import comfy.model_management as management
+import torch
+
+WORDS = ("out of memory", "defaultcpuallocator", "alloc_cpu.cpp", "not enough memory",
+         "cannot allocate memory")
+
+
+class OutOfMemory(MemoryError):
+    """One picture at a time is too much; the message says what to lower."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch, ComfyUI or Python says that memory is short."""
+    known = getattr(management, "OOM_EXCEPTION", torch.OutOfMemoryError)
+    faces = (torch.OutOfMemoryError, MemoryError) + (() if known is Exception else (known,))
+    return isinstance(error, faces) or isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in WORDS)
+
+
+class Room:
+    """How many pictures a model call may hold: fewer each time memory is short.
+
+    Args:
+        most: pictures to begin with; 0: as many as are asked for.
+        whole: never divide a call, as where something is read of the newest one.
+    """
+
+    def __init__(self, most: int = 0, *, whole: bool = False) -> None:
+        self.most = most
+        self.whole = whole
+
+    def parts(self, count: int) -> list[slice]:
+        """Rows of the calls that so many pictures take."""
+        size = max(1, min(self.most or count, count))
+        return [slice(i, i + size) for i in range(0, count, size)]
+
+    def shrink(self, count: int) -> None:
+        """Half of what a call of `count` pictures has held.
+
+        Raises:
+            OutOfMemory: if that was one picture, or calls must stay whole.
+        """
+        management.soft_empty_cache()
+        held = min(self.most or count, count)
+        if held <= 1 or self.whole:
+            raise OutOfMemory(_sentence(held))
+        self.most = held // 2
+
+
+def _sentence(held: int) -> str:
+    if held > 1:
+        return (f"There is not enough memory for {held} pictures at a time. Lower the batch of "
+                "the latent, or its size.")
+    return ("There is not enough memory for one picture at a time. Make the latent smaller, close "
+            "other programs, or start ComfyUI with --lowvram.")

@@ -1,0 +1,179 @@
+"""Writing a search's presets so that nothing is lost: not the search, and nobody else's file.
+
+Whether the folder can be written is tried before the first model call. A write that fails later
+ends nothing: it is tried again with the next better solver, and the report says what is not on
+disk. A file that is not our own last write is never replaced: the next free name is taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+from ..presets.fields import PresetError
+from ..presets.preset import Preset
+from ..presets.store import MAX_NAME, SUFFIX, check_name, save
+
+LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what a killed write leaves behind
+OLD = 3600.0  # seconds
+ELSEWHERE = "The SOLVER output holds it: connect Save Solver Preset to save it elsewhere."
+Mark = tuple[int, int, int, int]
+log = logging.getLogger("solver-search")
+
+
+class FolderError(OSError):
+    """Presets cannot be written; the message says why and what to do."""
+
+
+class Saving:
+    """The files of one search.
+
+    Args:
+        folder: where presets go.
+        others: names of presets elsewhere (the library), which are not hidden by ours.
+        on_change: called after each file written.
+    """
+
+    def __init__(self, folder: Path, others: Collection[str] = (),
+                 on_change: Callable[[], None] = lambda: None) -> None:
+        self.folder, self.on_change = folder, on_change
+        self.others = {name.lower() for name in others}
+        self.names: dict[str, str] = {}  # as asked for -> as written
+        self.marks: dict[str, Mark] = {}  # of our last write, by the name as written
+        self.ids: dict[str, str] = {}  # of what is on disk, by the name as asked for
+        self.troubles: dict[str, str] = {}
+
+    def ready(self) -> None:
+        """Try to write, and clear away what killed writes left an hour ago and more.
+
+        Raises:
+            FolderError: if the folder cannot be written.
+        """
+        trial = self.folder / f".{secrets.token_hex(8)}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(self.folder)
+            try:
+                trial.write_bytes(b"0")
+            finally:
+                trial.unlink(missing_ok=True)
+        except OSError as error:
+            raise FolderError(f"Presets cannot be written to {self.folder.name}: "
+                              f"{reason(error)}. Make room there or allow writing, then run "
+                              "again; nothing was searched yet.") from error
+
+    def free(self, name: str) -> str:
+        """The name, or with 2, 3 ... behind it the first that nobody has.
+
+        Raises:
+            PresetError: for a name that no preset may have.
+        """
+        stem = check_name(name)
+        candidate, number = stem, 1
+        while self._taken(candidate):
+            number += 1
+            ending = f" {number}"
+            candidate = stem[: MAX_NAME - len(ending)].rstrip(" .") + ending
+        return candidate
+
+    def keep(self, preset: Preset) -> None:
+        """Write it under its name, or the next free one where another file has come; a failure
+        is remembered, not raised."""
+        asked = preset.info.name
+        try:
+            self._write(asked, preset)
+        except (OSError, PresetError) as error:
+            self.troubles[asked] = reason(error)
+            log.warning("'%s' could not be saved: %s", asked, reason(error))
+            return
+        self.troubles.pop(asked, None)
+        self.on_change()
+
+    def name(self, asked: str) -> str:
+        """Under which name it is, or would be, written."""
+        return self.names.get(asked, asked)
+
+    def named(self, preset: Preset) -> Preset:
+        """The preset with the name that it has on disk."""
+        return _renamed(preset, self.name(preset.info.name))
+
+    def file(self, asked: str) -> str:
+        """Name of its file; "" where nothing could be written."""
+        return self.name(asked) + SUFFIX if asked in self.ids else ""
+
+    def warning(self, preset: Preset) -> str:
+        """What is not on disk of this preset, named as asked for, and where it is; else ""."""
+        asked = preset.info.name
+        if asked not in self.troubles:
+            return ""
+        said = f"'{asked}' could not be saved: {self.troubles[asked]}."
+        if asked in self.ids:
+            said += f" An earlier, unfinished one is in {self.file(asked)}."
+        return f"{said} {ELSEWHERE}"
+
+    def _write(self, asked: str, preset: Preset) -> None:
+        name = self.names.get(asked, asked)
+        if not self._ours(name):
+            name = self.free(name)
+        clear_leftovers(self.folder)
+        path = save(self.folder, _renamed(preset, name), name=name, overwrite=True)
+        self.names[asked], self.marks[name] = name, _mark(path)
+        self.ids[asked] = preset.id
+
+    def _ours(self, name: str) -> bool:
+        """Whether nothing is there, or what we wrote last and nobody has touched."""
+        path = self.folder / (name + SUFFIX)
+        if not os.path.lexists(path):
+            return name in self.marks or not self._taken(name)
+        return self.marks.get(name) == _mark(path)
+
+    def _taken(self, name: str) -> bool:
+        file = name + SUFFIX
+        return file.lower() in self.others or os.path.lexists(self.folder / file)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed writes left in the folder an hour ago and more."""
+    try:
+        names = [name for name in os.listdir(folder) if LEFTOVER.fullmatch(name)]
+    except OSError:
+        return
+    for name in names:
+        path = folder / name
+        try:
+            if path.is_file() and not path.is_symlink() and (
+                    time.time() - path.lstat().st_mtime > OLD):
+                path.unlink()
+        except OSError as error:
+            log.warning("A leftover of an earlier search stays: %s", reason(error))
+
+
+def reason(error: Exception) -> str:
+    """An error in words, without the folders that the system names."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return said.rstrip(".")
+
+
+def plain(text: str, limit: int) -> str:
+    """A file name as a preset may state it: without characters that are not seen, or too long."""
+    seen = "".join(c for c in text if unicodedata.category(c)[0] != "C"
+                   and unicodedata.category(c) not in ("Zl", "Zp") and c not in "/\\")
+    return seen[:limit]
+
+
+def _renamed(preset: Preset, name: str) -> Preset:
+    if preset.info.name == name:
+        return preset
+    return replace(preset, info=replace(preset.info, name=name))
+
+
+def _mark(path: Path) -> Mark:
+    stat = path.lstat()
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size

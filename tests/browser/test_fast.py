@@ -1,0 +1,61 @@
+"""Make it fast: at most two actions, one undo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .page import FrontEnd
+from .workflows import DEMO_PRESET, sampled
+
+
+def kinds(front: FrontEnd) -> list[str]:
+    return front.js("(app) => app.rootGraph.nodes.map((n) => n.comfyClass).sort()")
+
+
+def make_fast(front: FrontEnd, sampler: int) -> None:
+    """Two actions: a click on the node, a click on the button above it."""
+    front.act(lambda: front.select(sampler))
+    button = front.page.get_by_role("button", name="Make it fast")
+    front.act(lambda: button.first.click())
+
+
+def test_a_fitting_preset_is_wired_in_with_two_actions_and_one_undo(front: FrontEnd) -> None:
+    ids = front.build(sampled())
+    before = kinds(front)
+    make_fast(front, ids["sampler"])
+    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
+    assert front.actions <= 2
+    assert front.widget(front.node("SolverSearch_Load"), "preset") == DEMO_PRESET
+    front.page.wait_for_timeout(300)
+    front.command("Comfy.Undo")
+    front.wait_js("(app) => !app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
+    assert kinds(front) == before
+    model = front.js("(app, id) => app.rootGraph.getNodeById(id).getInputNode(0)?.comfyClass",
+                     ids["sampler"])
+    assert model == "CheckpointLoaderSimple"
+    make_fast(front, ids["sampler"])
+    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
+    assert front.run() == "execution_success"
+
+
+def test_without_a_preset_an_own_one_takes_two_actions_and_the_wait(front: FrontEnd,
+                                                                    presets: Path) -> None:
+    ids = front.build(sampled(cfg=1.0))
+    (presets / DEMO_PRESET).unlink()
+    front.reload()
+    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["sampler"])
+    make_fast(front, ids["sampler"])
+    front.wait_js("(app) => app.rootGraph.nodes.some((n) => "
+                  "n.comfyClass === 'SolverSearch_Search')")
+    assert front.actions <= 2
+    search = front.node("SolverSearch_Search")
+    assert front.widget(search, "cfg") == 1.0
+    linked = front.js("(app, id) => app.rootGraph.getNodeById(id).inputs"
+                      ".filter((i) => i.link != null).map((i) => i.name)", search)
+    assert {"model", "positive", "negative", "latent"} <= set(linked)
+
+
+def test_the_command_needs_no_selection_where_there_is_one_sampler(front: FrontEnd) -> None:
+    front.build(sampled())
+    front.command("SolverSearch.MakeFast")
+    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")

@@ -1,0 +1,89 @@
+"""What ComfyUI shows in English is what the nodes say; Chinese has all of it and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from launch import locales
+from launch.places import ROOT
+
+from .world import World
+
+FILES = ("commands.json", "main.json", "nodeDefs.json", "settings.json")
+SYNTAX = re.compile(r"[{}@$|]")  # of the page's translations: such text would come out changed
+CHINESE = re.compile("[\u4e00-\u9fff]")
+SAME = ("name", "tooltip", "label", "description", "display_name")
+
+
+def leaves(words: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each text with its dotted key."""
+    for key, value in words.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def schemas(world: World) -> dict[str, Any]:
+    """What a server tells of our nodes."""
+    return {name: node.GET_NODE_INFO_V1() for name, node in world.nodes.NODE_CLASS_MAPPINGS.items()
+            if name.startswith(locales.PREFIX)}
+
+
+def test_english_is_what_the_nodes_say(world: World) -> None:
+    said = locales.node_words(schemas(world))
+    assert len(said) == 6
+    assert locales.read("en", "nodeDefs.json") == said, "run `python -m launch.locales`"
+
+
+def test_english_settings_are_those_of_the_page() -> None:
+    script = (ROOT / "web" / "js" / "settings.js").read_text("utf-8")
+    written = locales.setting_words(script)
+    assert locales.read("en", "settings.json") == written, "run `python -m launch.locales`"
+    assert len(written) == script.count("\n  [\"") + script.count("addSwitch(\"SolverSearch.")
+
+
+def test_english_commands_are_those_of_the_page() -> None:
+    scripts = "\n".join(p.read_text("utf-8") for p in (ROOT / "web" / "js").glob("*.js"))
+    labels = {label["label"] for label in locales.read("en", "commands.json").values()}
+    assert labels == set(re.findall(r'const LABEL = "(.+)"', scripts))
+    script = (ROOT / "web" / "js" / "settings.js").read_text("utf-8")
+    groups = {group[1:-1] for _, group, _, _ in locales.SWITCH.findall(script)} | {"KSampler"}
+    assert groups == set(locales.read("en", "main.json")["settingsCategories"]) - {"Solver Search"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_chinese_has_the_keys_of_english(name: str) -> None:
+    english, chinese = (dict(leaves(locales.read(each, name))) for each in ("en", "zh"))
+    assert sorted(english.keys() - chinese.keys()) == [], "not translated"
+    assert sorted(chinese.keys() - english.keys()) == [], "left over"
+    plain = [key for key, text in chinese.items()
+             if key.split(".")[-1] in SAME and text == english[key] and len(text) > 10]
+    assert plain == [], "still English"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", FILES)
+def test_no_text_means_something_else_to_the_page(language: str, name: str) -> None:
+    texts = dict(leaves(locales.read(language, name)))
+    assert texts
+    assert [key for key, text in texts.items() if not text or SYNTAX.search(text)] == []
+
+
+def test_chinese_explains_in_chinese() -> None:
+    texts = dict(leaves(locales.read("zh", "nodeDefs.json")))
+    explained = {key: text for key, text in texts.items() if not key.endswith(".name")}
+    assert [key for key, text in explained.items() if not CHINESE.search(text)] == []
+
+
+def test_choices_and_numbers_are_those_of_the_nodes(world: World) -> None:
+    """A choice or a number of the English text is in the Chinese one, too."""
+    chinese = dict(leaves(locales.read("zh", "nodeDefs.json")))
+    said = re.compile(r"\d[\d,]*\d|\b[a-z]+_[a-z_\d]+\b")
+    found = {key: set(said.findall(text)) - set(said.findall(chinese[key]))
+             for key, text in leaves(locales.node_words(schemas(world))) if "tooltip" in key}
+    assert {key: lost for key, lost in found.items() if lost} == {}

@@ -1,0 +1,115 @@
+// Compare Solvers: one large picture to flip between reference, best built-in and ours.
+import { domWidget, eachNode, linkStyle, nodeById, onExecuted, onSetup, outputOf, pictureUrl, settingOn, sourceOf, targetsOf } from "./comfy.js";
+import { choices, holdButton, makeStage, slider } from "./compare_stage.js";
+import { button, el, fill } from "./dom.js";
+import { builtinOf, howToUse, oursOf, winnerOf, worstFirst } from "./compare_words.js";
+import { dialogOf } from "./drop_dialog.js";
+import { presets } from "./presets.js";
+import { presetAt, SOLVER_INPUTS, useHere } from "./sidebar_actions.js";
+import { tellAnswer } from "./sidebar_card.js";
+
+const NODE = "SolverSearch_Compare";
+/** @typedef {import("./compare_words.js").Tile} Tile */
+/** @typedef {{tiles: Tile[], sentence: string, seeds: number}} Comparison */
+/** @type {WeakMap<any, {place: HTMLElement}>} */
+const views = new WeakMap();
+
+/** @param {any} node @param {any} output */
+function showIn(node, output) {
+  const comparison = output?.solver_search?.[0]?.compare;
+  if (!comparison?.tiles?.length || !settingOn("SolverSearch.CompareView")) return;
+  const view = views.get(node) ?? attach(node);
+  fill(view.place, viewOf(comparison, node, true));
+}
+
+/** @param {any} node */
+function attach(node) {
+  const place = el("div", { class: "solver-search-compare" });
+  domWidget(node, "compare_view", place, { height: 320 });
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(node.size[0], width, 420), Math.max(node.size[1], height)]);
+  const view = { place };
+  views.set(node, view);
+  return view;
+}
+
+/**
+ * The viewer, in the node or in a window of its own.
+ * @param {Comparison} comparison
+ * @param {any} node
+ * @param {boolean} small
+ */
+function viewOf(comparison, node, small) {
+  const shown = comparison.tiles.filter((tile) => tile.images?.length);
+  const rival = builtinOf(shown);
+  const left = shown.find((tile) => tile.kind === "reference") ?? rival ?? shown[0];
+  const order = worstFirst(shown);
+  const state = { left, right: oursOf(shown) ?? left, seed: order[0] ?? 0, split: 50, held: false };
+  const stage = makeStage(state);
+  const answer = el("div", { class: "answer", role: "status" });
+  return el("div", { class: small ? "view small" : "view" }, el("p", { class: "sentence" }, comparison.sentence ?? ""),
+    choices(shown, state, stage.draw), stage.element, slider(state, stage.draw),
+    el("div", { class: "deeds" }, holdButton(state, stage.draw),
+      small && button("Enlarge", () => enlarge(comparison, node)),
+      button("Use winner", () => tellAnswer(answer, useWinner(comparison.tiles, node)), { class: "primary" })),
+    answer, filmstrip(shown, order, state, stage.draw));
+}
+
+/** @param {Comparison} comparison @param {any} node */
+function enlarge(comparison, node) {
+  const dialog = dialogOf("Comparison", viewOf(comparison, node, false));
+  dialog.classList.add("solver-search-compare");
+  dialog.append(button("Close", () => dialog.close(), { class: "close" }));
+}
+
+/**
+ * One small picture a seed, the worst of ours first.
+ * @param {Tile[]} shown
+ * @param {number[]} order
+ * @param {import("./compare_stage.js").State} state
+ * @param {() => void} draw
+ */
+function filmstrip(shown, order, state, draw) {
+  const ours = oursOf(shown) ?? shown[0];
+  const frames = order.map((seed) => button("", () => {
+    state.seed = seed;
+    frames.forEach((frame, i) => frame.setAttribute("aria-pressed", String(order[i] === seed)));
+    draw();
+  }, { "aria-pressed": String(seed === state.seed), "aria-label": `Seed ${seed + 1}, error ${ours.errors[seed]?.toFixed(3)}` }));
+  frames.forEach((frame, i) => frame.append(
+    el("img", { src: pictureUrl(ours.images[order[i]]), alt: "", loading: "lazy", draggable: "false" }),
+    el("span", {}, ours.errors[order[i]]?.toFixed(3) ?? "")));
+  return el("div", { class: "strip", role: "group", "aria-label": "Seeds, the furthest from the reference first" }, ...frames);
+}
+
+/** @param {Tile[]} tiles @param {any} node @returns {import("./sidebar_actions.js").Answer} */
+function useWinner(tiles, node) {
+  const winner = winnerOf(tiles);
+  if (!winner) return { words: "There is nothing to choose from." };
+  if (winner.kind !== "solver") return { words: howToUse(winner) };
+  const place = tiles.filter((tile) => tile.kind === "solver").indexOf(winner);
+  const card = presets.about(presetAt(node, connected(node)[place])) ??
+    presets.list().find((each) => each.name === winner.label);
+  return card ? useHere(card, loadsOf(node)) : { words: `${winner.label} has no file yet. Save it with Save Solver Preset.` };
+}
+
+/** Names of the solver inputs in use, in the order of the tiles. @param {any} node @returns {string[]} */
+function connected(node) {
+  return SOLVER_INPUTS.filter((name) => sourceOf(node, name));
+}
+
+/** The Load nodes that only feed the comparison: the winner does not belong there. @param {any} node */
+function loadsOf(node) {
+  const feeding = SOLVER_INPUTS.map((name) => sourceOf(node, name)).filter(Boolean);
+  return feeding.filter((load) => targetsOf(load, 0).every((end) => end.node === node));
+}
+
+eachNode("SolverSearch.CompareView", NODE, (node) => showIn(node, outputOf(node)));
+
+onSetup("SolverSearch.CompareViewEvents", () => {
+  linkStyle("sidebar.css");
+  onExecuted(({ node, output }) => {
+    const ran = nodeById(node);
+    if (ran?.comfyClass === NODE) showIn(ran, output);
+  });
+});

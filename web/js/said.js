@@ -1,0 +1,96 @@
+// What our nodes say, on the node that said it, after the run and after a reload, too.
+import {
+  domWidget, eachNode, linkStyle, nodeById, onExecuted, onServerEvent, rootGraph, settingOn,
+} from "./comfy.js";
+import { el, fill } from "./dom.js";
+import { asSaid, forget, keep, kept, kindOf } from "./said_store.js";
+
+const UNSAVED = "00000000-0000-0000-0000-000000000000";
+const MARKS = { warning: "\u25b2", good: "\u2714", plain: "" };
+
+/** @typedef {import("./said_store.js").Said} Said */
+
+/** @type {WeakMap<object, {element: HTMLElement, widget: {fit: () => void, remove: () => void}}>} */
+const boxes = new WeakMap();
+/** Node that runs and has not spoken in this run. @type {any} */
+let silent = null;
+
+/** Where a node's words are kept, or "" for a workflow without a name of its own. @param {any} node */
+function keyOf(node) {
+  const workflow = rootGraph()?.id;
+  return !workflow || workflow === UNSAVED ? ""
+    : [workflow, node.graph?.id, node.id, node.comfyClass].join("/");
+}
+
+/**
+ * An utterance as elements: verdict, warnings, and the rest folded.
+ * @param {Said} said
+ * @returns {HTMLElement[]}
+ */
+export function saidParts(said) {
+  const kind = kindOf(said);
+  const first = said.verdict
+    ? [el("p", { class: `verdict ${said.warnings.length ? "plain" : kind}` }, mark(said.warnings.length ? "plain" : kind), said.verdict)]
+    : [];
+  const warnings = said.warnings.map((line) => el("p", { class: "warning" }, mark("warning"), line));
+  const rest = said.details.length
+    ? [el("details", {}, el("summary", {}, "More"), ...said.details.map((line) => el("p", {}, line)))]
+    : [];
+  return [...first, ...warnings, ...rest];
+}
+
+/** @param {"warning" | "good" | "plain"} kind */
+function mark(kind) {
+  return MARKS[kind]
+    && el("span", { class: "mark", role: "img", "aria-label": kind === "good" ? "Good:" : "Warning:" }, MARKS[kind]);
+}
+
+/** @param {any} node @param {Said} said */
+function show(node, said) {
+  let box = boxes.get(node);
+  if (!box) {
+    const element = el("div", { class: "solver-search-said", role: "status" });
+    box = { element, widget: domWidget(node, "solver_search_said", element, { height: 32 }) };
+    boxes.set(node, box);
+  }
+  box.element.classList.remove("old");
+  fill(box.element, ...saidParts(said));
+  requestAnimationFrame(box.widget.fit);
+}
+
+/** @param {any} node */
+function clear(node) {
+  boxes.get(node)?.widget.remove();
+  boxes.delete(node);
+  const key = keyOf(node);
+  if (key) forget(localStorage, key);
+}
+
+/** @param {string} executionId @param {any} raw */
+function heard(executionId, raw) {
+  const [node, said] = [nodeById(executionId), asSaid(raw)];
+  if (!node || !said || !settingOn("SolverSearch.Said")) return;
+  if (node === silent) silent = null;
+  show(node, said);
+  const key = keyOf(node);
+  if (key) keep(localStorage, key, said);
+}
+
+/** What a node said in an earlier run fades when it runs, and goes if it says nothing now. @param {string | null} executionId */
+function runs(executionId) {
+  const node = executionId === null ? null : nodeById(executionId);
+  if (node === silent) return;
+  if (silent && boxes.has(silent)) clear(silent);
+  silent = node;
+  boxes.get(node)?.element.classList.add("old");
+}
+
+linkStyle("cards.css");
+eachNode("SolverSearch.Said", null, (node) => {
+  const key = keyOf(node);
+  const said = key && settingOn("SolverSearch.Said") ? kept(localStorage, key) : null;
+  if (said) show(node, said);
+});
+onServerEvent("executing", (detail) => runs(detail === null ? null : String(detail?.node ?? detail)));
+onServerEvent("solver_search.said", (detail) => heard(detail.node, detail));
+onExecuted(({ node, output }) => heard(node, output.solver_search?.[0]));
