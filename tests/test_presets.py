@@ -57,7 +57,7 @@ def euler(sigmas: list[float], *, flow: bool = True, **more: Tensor) -> Solver:
     ("guidance", float("nan"), "guidance must lie in 0 to 1000, found nan"),
     ("error", float("inf"), "error must lie in 0 to 1e.09, found inf"),
     ("shift", 0.0, "shift must lie in 0.001 to 1000, found 0.0"),
-    ("licence", None, "licence must be text, found NoneType"),
+    ("licence", None, "licence must be text, found nothing"),
 ])
 def test_words_out_of_bounds_are_refused(field: str, value: object, sentence: str) -> None:
     with pytest.raises(PresetError, match=sentence):

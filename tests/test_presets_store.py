@@ -167,3 +167,57 @@ def test_free_names_count_up(tmp_path: Path) -> None:
     assert store.free_name(tmp_path, "x" * 80) == "x" * 78 + " 2"
     with pytest.raises(PresetError, match="The name"):
         store.free_name(tmp_path, "../a")
+
+
+def test_names_of_the_library_are_taken(tmp_path: Path) -> None:
+    """A file of people's own would hide the library's."""
+    name = "DSS SiT flow 6"
+    assert (store.LIBRARY / f"{name}.safetensors").is_file()
+    assert store.free_name(tmp_path, name) == f"{name} 2"
+    with pytest.raises(store.TakenError, match="it would be hidden"):
+        store.save(tmp_path, make(), name=name, overwrite=True)
+
+
+def test_reading_never_waits(tmp_path: Path) -> None:
+    """A pipe without a writer, and what is a pipe only once it is opened."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system makes no pipes")
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    with pytest.raises(PresetError, match="a folder, pipe or device"):
+        store.read(pipe)
+    with open(pipe, "rb", opener=store._open_at_once) as file:  # waits for ever if opened plainly
+        assert file.read() == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="this system has no such device")
+def test_devices_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "endless.safetensors").symlink_to("/dev/zero")
+    with pytest.raises(PresetError, match="a folder, pipe or device"):
+        store.read(tmp_path / "endless.safetensors")
+
+
+def test_leftovers_go_once_they_are_old(tmp_path: Path) -> None:
+    old, young = tmp_path / f".{'0' * 16}.tmp", tmp_path / f".{'1' * 16}.tmp"
+    foreign, path = tmp_path / ".mine.tmp", store.save(tmp_path, make(), name="a", overwrite=False)
+    for file in (old, young, foreign):
+        file.write_bytes(b"half a preset")
+    for file in (old, foreign, path):
+        os.utime(file, (0, 0))
+    store.sweep(tmp_path)
+    assert set(tmp_path.iterdir()) == {young, foreign, path}
+
+
+def test_of_two_programs_one_gets_the_name(tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program's file that appears while ours is written stays."""
+    target, fsync = tmp_path / "a.safetensors", os.fsync
+
+    def slow(handle: int) -> None:
+        target.write_bytes(b"theirs")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with pytest.raises(store.TakenError, match="already there"):
+        store.save(tmp_path, make(), name="a", overwrite=False)
+    assert target.read_bytes() == b"theirs" and list(tmp_path.iterdir()) == [target]
