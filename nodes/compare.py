@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..presets.preset import Preset
 from ..solver_search.teacher import TEACHER
+from .comfy_bridge.console import say
 from .comfy_bridge.latents import decode, empty_latent, first_medium
-from .comfy_bridge.node_only import node_settings
 from .comfy_bridge.ordinary import POPULAR_SAMPLERS
-from .comfy_bridge.session import Session, make_guider, within
-from .evidence import REFERENCE_CALLS, Measured, Trial, make_trial
-from .pictures import SheetRow, contact_sheet, to_tensor
+from .comfy_bridge.screen import Screen
+from .comfy_bridge.session import make_guider, within
+from .compared import as_row, comparison, sheet_rows, table, tried, verdict
+from .contenders import EVERYTHING, NODE_ONLY, POPULAR, Comparison, Results
+from .evidence import REFERENCE_CALLS
+from .pictures import contact_sheet, to_tensor
+from .said import spoken
 from .types import CATEGORY, SolverSocket, solver_input
-
-EVERYTHING, POPULAR = "all built-in samplers and schedules", "popular samplers, all schedules"
-NODE_ONLY = "all built-in, and settings that need nodes"
-SHOWN = 8
 
 
 class CompareSolvers(io.ComfyNode):
@@ -48,76 +45,37 @@ class CompareSolvers(io.ComfyNode):
         )
 
     @classmethod
+    @spoken
     def execute(cls, solver: Preset, model: io.Model.Type, positive: list, negative: list,
                 vae: io.Vae.Type, latent: dict, cfg: float, seeds: int, seed: int, opponents: str,
                 solver_2: Preset | None = None, solver_3: Preset | None = None) -> io.NodeOutput:
         """See io.ComfyNode."""
         size = empty_latent(model, latent)
+        screen = Screen(model, cls.hidden.unique_id)
         plan = Comparison([p for p in (solver, solver_2, solver_3) if p is not None], seeds, seed,
-                          len(first_medium(size)), opponents)
+                          len(first_medium(size)), opponents, told=screen.progress)
         guider = make_guider(model, positive, negative, cfg)
         results = within(guider, size, plan.run, seed=seed)
-        sheet = to_tensor(contact_sheet(_sheet_rows(results, vae), _columns(seeds)))
-        table, rows = _table(results), [_as_row(m) for m in results.measured]
-        data = {"reference": f"{TEACHER}, {REFERENCE_CALLS} calls", "seeds": seeds, "cfg": cfg,
-                "tried": results.tried, "tried_node_only": results.tried_node_only, "rows": rows}
-        shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(), "text": (table,),
-                 "table": (json.dumps(data),)}
-        return io.NodeOutput(sheet, table, ui=shown)
+        pictures = [decode(vae, latents) for latents in results.pictures]
+        columns = [f"seed {number + 1}" for number in results.shown]
+        sheet = to_tensor(contact_sheet(sheet_rows(results, pictures), columns))
+
+        def as_files(some: Tensor) -> list[dict]:
+            return ui.PreviewImage(some, cls=cls).as_dict()["images"]
+        said = verdict(results)
+        say(said)
+        shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(),
+                 **said.ui(compare=comparison(results, pictures, cfg, as_files)),
+                 "table": (json.dumps(_data(results, cfg)),)}
+        return io.NodeOutput(sheet, table(results), ui=shown)
 
 
-@dataclass(frozen=True)
-class Results:
-    """What a comparison found.
-
-    Args:
-        pictures: latents of the first seeds: the reference's, then one per measured way.
-        measured: the best of each kind of opponent for each number of calls, then the solvers.
-        details: what each is the best of; "" for solvers.
-        tried, tried_node_only: how many settings were tried for the last number of calls.
-    """
-
-    pictures: list[Tensor]
-    measured: list[Measured]
-    details: list[str]
-    tried: int
-    tried_node_only: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison to run inside a session."""
-
-    presets: Sequence[Preset]
-    seeds: int
-    seed: int
-    batch: int
-    opponents: str
-
-    def run(self, session: Session) -> Results:
-        """Measure the best ordinary settings and the presets on the same starts."""
-        generator = torch.Generator().manual_seed(self.seed)
-        shape = (self.seeds, *session.latent_image.shape[1:])
-        starts = session.starts(torch.randn(shape, generator=generator))
-        trial = make_trial(session, starts, torch.arange(self.seeds), self.batch)
-        rows: list[tuple[Measured, str]] = []
-        tried = node_only = 0
-        for calls in sorted({p.solver.nfe for p in self.presets}):
-            best, tried = trial.best_ordinary(calls, everything=self.opponents != POPULAR)
-            rows.append((best, f"best of {tried} built-in"))
-            if self.opponents == NODE_ONLY:
-                best, node_only = _best_node_only(trial, calls)
-                rows.append((best, f"best of {node_only} node-only"))
-        rows += [(trial.solver(p.solver, p.info.name), "") for p in self.presets]
-        measured, details = [m for m, _ in rows], [detail for _, detail in rows]
-        ends = [trial.reference, *(m.ends for m in measured)]
-        return Results([session.latent(x[:SHOWN]) for x in ends], measured, details, tried,
-                       node_only)
-
-
-def _best_node_only(trial: Trial, calls: int) -> tuple[Measured, int]:
-    tried = node_settings(trial.session.sampling, calls, trial.denoise)
-    return trial.best_of(tried, calls), len(tried)
+def _data(results: Results, cfg: float) -> dict[str, object]:
+    """The numbers of all seeds, for whoever reads the outputs of a run."""
+    rows = [as_row(way.measured) for way in results.ways]
+    return {"reference": f"{TEACHER}, {REFERENCE_CALLS} calls", "seeds": len(rows[0]["errors"]),
+            "cfg": cfg, "tried": tried(results, "builtin"),
+            "tried_node_only": tried(results, "node_only"), "rows": rows}
 
 
 def _inputs() -> list[io.Input]:
@@ -146,37 +104,3 @@ def _inputs() -> list[io.Input]:
         SolverSocket.Input("solver_2", optional=True, tooltip="Another solver to compare."),
         SolverSocket.Input("solver_3", optional=True, tooltip="Another solver to compare."),
     ]
-
-
-def _sheet_rows(results: Results, vae: io.Vae.Type) -> list[SheetRow]:
-    rows = [SheetRow("Reference", f"{REFERENCE_CALLS} steps", decode(vae, results.pictures[0]))]
-    for m, kind, latents in zip(results.measured, results.details, results.pictures[1:],
-                                strict=True):
-        detail = f"{m.calls} model calls\nmean error {m.mean:.4f}\n± {m.interval:.4f}"
-        detail = f"{kind}\n{detail}" if kind else detail
-        captions = [f"{float(e):.3f}" for e in m.errors[:SHOWN]]
-        rows.append(SheetRow(m.label, detail, decode(vae, latents), captions))
-    return rows
-
-
-def _columns(seeds: int) -> list[str]:
-    return [f"seed {i + 1}" for i in range(min(seeds, SHOWN))]
-
-
-def _table(results: Results) -> str:
-    width = max(34, *(len(m.label) + 2 for m in results.measured))
-    lines = [f"{'sampler':<{width}}{'calls':>6}{'error':>10}{'±':>9}{'median':>10}"]
-    for m in results.measured:
-        lines.append(f"{m.label:<{width}}{m.calls:>6}{m.mean:>10.4f}{m.interval:>9.4f}"
-                     f"{float(m.errors.median()):>10.4f}")
-    lines.append(f"Relative error to {REFERENCE_CALLS} steps, mean of {len(m.errors)} seeds; "
-                 f"built-in: the best of {results.tried} settings.")
-    if results.tried_node_only:
-        lines.append(f"Below each built-in: the best of {results.tried_node_only} settings that "
-                     "need nodes.")
-    return "\n".join(lines)
-
-
-def _as_row(m: Measured) -> dict[str, object]:
-    return {"label": m.label, "calls": m.calls, "error": m.mean, "interval": m.interval,
-            "median": float(m.errors.median()), "errors": [float(e) for e in m.errors]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from dataclasses import replace
 
 from comfy_api.latest import io
@@ -148,7 +147,7 @@ class SaveSolverPreset(io.ComfyNode):
         try:
             check_name(name if name is not None else "later")
         except PresetError as error:
-            possible = fitting_name(_plain(name or ""))
+            possible = fitting_name(name or "")
             return f"{error} Possible: {possible}." if possible else str(error)
         return True
 
@@ -169,11 +168,6 @@ class SaveSolverPreset(io.ComfyNode):
                         details=("Give this file to others to share it.", f"id {renamed.id}"))
         say(said)
         return io.NodeOutput(renamed, ui=said.ui())
-
-
-def _plain(name: str) -> str:
-    """Letters without their accents."""
-    return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
 
 
 def _is_there(name: str, preset: Preset) -> bool:

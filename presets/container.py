@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .fields import PresetError
+from .fields import PresetError, kind_of
 
 MAX_BYTES = 1 << 20
 MAX_HEADER = 512 << 10
@@ -83,7 +83,7 @@ def load_object(text: bytes | str, what: str) -> dict[str, Any]:
         raise PresetError(f"{what} must be JSON, but cannot be read. The file is damaged or not "
                           "a preset.") from error
     if not isinstance(value, dict):
-        raise PresetError(f"{what} must be a JSON object, found {type(value).__name__}.")
+        raise PresetError(f"{what} must be a JSON object, found {kind_of(value)}.")
     return value
 
 
@@ -132,7 +132,7 @@ def _metadata(found: object) -> dict[str, str]:
         raise PresetError("This is not a solver preset: its header has no __metadata__.")
     for key, value in found.items():
         if not isinstance(value, str):
-            raise PresetError(f"__metadata__ must hold text only, found {type(value).__name__} "
+            raise PresetError(f"__metadata__ must hold text only, found {kind_of(value)} "
                               f"at {key[:40]!r}.")
     return found
 
@@ -143,17 +143,21 @@ def _check_entry(name: str, entry: object, allowed: tuple[str, ...]) -> None:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise PresetError(f"{name} must state dtype, shape and data_offsets and nothing else.")
     if entry["dtype"] != "F64":
-        raise PresetError(f"{name} must have dtype F64, found {str(entry['dtype'])[:20]!r}.")
+        raise PresetError(f"{name} must have dtype F64, found {_shown(entry['dtype'])}.")
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not _whole(shape, MAX_BYTES) or not 1 <= len(shape) <= 2 or 0 in shape:
-        raise PresetError(f"{name} must have one or two dimensions of at least 1, found shape "
-                          f"{str(shape)[:40]}.")
+        raise PresetError(f"{name} must have one or two dimensions of at least 1, found "
+                          f"{_shown(shape)}.")
     if not _whole(offsets, MAX_BYTES) or len(offsets) != 2:
         raise PresetError(f"{name} must have two data_offsets from 0 to {MAX_BYTES}, found "
-                          f"{str(offsets)[:40]}.")
+                          f"{_shown(offsets)}.")
     if offsets[1] - offsets[0] != 8 * math.prod(shape):
         raise PresetError(f"{name} must take {8 * math.prod(shape)} bytes for shape {shape}, "
                           f"found data_offsets {offsets}.")
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else json.dumps(value)[:40]
 
 
 def _whole(values: object, limit: int) -> bool:

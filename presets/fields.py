@@ -17,12 +17,26 @@ NUMBER = re.compile(r"-?[0-9]{1,32}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,4})?")
 COUNT = re.compile(r"[0-9]{1,20}")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DIGITS = re.compile(r"[0-9a-f]*")
-BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+           "\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f")
 FORBIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control, lone surrogate, line and paragraph separator
+
+UNSEEN = set("\u115f\u1160\u2800\u3164\uffa0")  # letters and a symbol that show nothing
+INVISIBLE = {"Cf", "Cc", "Cn", "Mn", "Me", "Zs", "Zl", "Zp"}  # alone they show nothing
 
 
 class PresetError(ValueError):
     """A preset that cannot be: the message says what, expected, found and what to do."""
+
+
+def blank(text: str) -> bool:
+    """Whether nothing of it can be seen: spaces, joiners, tags, fillers."""
+    return all(c in UNSEEN or unicodedata.category(c) in INVISIBLE for c in text)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a word for people."""
+    return "nothing" if value is None else type(value).__name__
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class Text:
     def check(self, field: str, value: object) -> str:
         """The value itself. Raises PresetError: not text, too long, control characters."""
         if not isinstance(value, str):
-            raise PresetError(f"{field} must be text, found {type(value).__name__}.")
+            raise PresetError(f"{field} must be text, found {kind_of(value)}.")
         if len(value) > self.limit:
             raise PresetError(f"{field} must have at most {self.limit} characters, found "
                               f"{len(value)}. Shorten it.")
@@ -127,7 +141,7 @@ class Count:
     def check(self, field: str, value: object) -> int:
         """The value itself. Raises PresetError: not a whole number, out of range."""
         if not isinstance(value, int) or isinstance(value, bool):
-            raise PresetError(f"{field} must be a whole number, found {type(value).__name__}.")
+            raise PresetError(f"{field} must be a whole number, found {kind_of(value)}.")
         if not 0 <= value <= self.limit:
             raise PresetError(f"{field} must lie in 0 to {self.limit}, found "
                               f"{str(value)[:40]}.")
@@ -155,7 +169,7 @@ class Number:
     def check(self, field: str, value: object) -> float:
         """The value as float. Raises PresetError: not a number, not finite, out of range."""
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise PresetError(f"{field} must be a number, found {type(value).__name__}.")
+            raise PresetError(f"{field} must be a number, found {kind_of(value)}.")
         if not self.low <= value <= self.high:  # NaN and infinity fail too
             raise PresetError(f"{field} must lie in {self.low:g} to {self.high:g}, found "
                               f"{str(value)[:40]}.")

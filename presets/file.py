@@ -17,7 +17,7 @@ from ..solver_search.solver import Solver, SolverError, make_solver
 from .container import load_object, pack, unpack
 from .fields import PresetError
 from .info import PresetInfo, kinds
-from .preset import TENSORS, Preset, tensors
+from .preset import TENSORS, Preset, check_rows, tensors
 
 FORMAT = "solver-search-preset"
 VERSION = 2  # the newest; files without guidance weights are of version 1
@@ -32,8 +32,10 @@ def dump(preset: Preset, workflow: str | None = None) -> bytes:
         workflow: JSON object of a ComfyUI graph, opened when the file is dropped onto ComfyUI.
 
     Raises:
-        PresetError: a workflow that is no JSON object or too large for the header.
+        PresetError: a workflow that is no JSON object or too large for the header, rows that are
+            too large (see `preset.check_rows`).
     """
+    check_rows(preset.solver)
     metadata = {"format": FORMAT, "version": str(_version(preset)), "id": preset.id,
                 "flow": str(preset.solver.flow).lower(), **_write_info(preset.info)}
     if workflow is not None:
@@ -51,6 +53,7 @@ def parse(data: bytes) -> Preset:
     metadata, arrays = unpack(data, TENSORS)
     _check_version(metadata)
     preset = Preset(_solver(metadata, arrays), _read_info(metadata))
+    check_rows(preset.solver)
     if int(metadata["version"]) < _version(preset):
         raise PresetError("guidance weights belong to version 2, found version 1. The file was "
                           "altered after it was made.")

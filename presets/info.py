@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, get_type_hints
 
-from .fields import Choice, Count, Date, FileName, Hex, Kind, Number, PresetError, Text
+from .fields import Choice, Count, Date, FileName, Hex, Kind, Number, PresetError, Text, blank
 from .pictures import Picture
 
 ERROR = Number(0, 1e9)
@@ -89,12 +89,17 @@ class PresetInfo:
             value = getattr(self, name)
             if value is not None or kind.unknown is not None:
                 object.__setattr__(self, name, kind.check(name, value))
-        if not self.name.strip():
+        if blank(self.name):
             raise PresetError("name must not be empty. Give the preset a name.")
         low, high = self.guidance_low, self.guidance_high
         if (low is None) != (high is None) or low is not None and low > high:
             raise PresetError("guidance_low and guidance_high must come together, the lower one "
-                              f"first, found {low} and {high}. Leave both out if unknown.")
+                              f"first, found {_end(low)} and {_end(high)}. Leave both out if "
+                              "unknown.")
+
+
+def _end(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
 
 
 @cache

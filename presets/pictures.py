@@ -11,7 +11,7 @@ import binascii
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .fields import PresetError
+from .fields import PresetError, kind_of
 
 MAX_PICTURE = 40_000  # bytes of one picture
 
@@ -31,7 +31,7 @@ class Picture:
         """
         if not isinstance(value, str):
             raise PresetError(f"{field} must be a picture as base64 text, found "
-                              f"{type(value).__name__}.")
+                              f"{kind_of(value)}.")
         if len(value) > 4 * -(-self.limit // 3):
             raise PresetError(f"{field} must be a picture of at most {self.limit} bytes, found "
                               f"{len(value)} characters of base64. Make it smaller.")

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..solver_search.solver import BASIS, Solver
+from ..solver_search.solver import BASIS, WEIGHTS, Solver
 from ..solver_search.solver import TENSORS as solver_tensors
 from .fields import PresetError
 from .info import PresetInfo
@@ -20,6 +20,7 @@ from .words import guidance_range, promise
 
 TENSORS = sorted((*solver_tensors, *BASIS))  # also their order in the file
 MAX_STEPS = 64
+MAX_ROW = 100.0  # row sum of sizes; published solvers need at most 17.1, searched ones 1.2
 SIGMA_RANGE = (1e-6, 1e5)  # widest known: zero terminal SNR at 4518; the last may also be 0
 
 
@@ -92,6 +93,23 @@ def tensors(solver: Solver) -> dict[str, np.ndarray]:
     """The solver's numbers by name, in the file's order, as little-endian float64."""
     return {name: np.ascontiguousarray(value.detach().numpy().astype("<f8"))
             for name, value in sorted(solver.tensors.items())}
+
+
+def check_rows(solver: Solver) -> None:
+    """Refuse tables that blow a picture up: asked where files are read and written.
+
+    A search may try such a solver, but no file may carry one.
+
+    Raises:
+        PresetError: the sizes of a row's weights sum to more than 100.
+    """
+    for name in (WEIGHTS, *solver.beside):
+        sums = solver.table(name).detach().abs().sum(dim=1)
+        if sums.max() > MAX_ROW:
+            row = int(sums.argmax())
+            raise PresetError(f"The sizes of each row of {name} must sum to at most "
+                              f"{MAX_ROW:g}, row {row} sums to {float(sums[row]):.6g}: pictures "
+                              "would break. Fetch another preset, or search again.")
 
 
 def _check_range(solver: Solver) -> None:

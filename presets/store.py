@@ -201,12 +201,14 @@ def free_name(folder: Path, name: str) -> str:
 
 
 def fitting_name(name: str) -> str:
-    """A file name for what people call a preset: other characters become spaces.
+    """A file name for what people call a preset: letters lose their accents, other characters
+    become spaces.
 
     Returns:
         "" if nothing is left of it.
     """
-    parts = NAME.findall(unicodedata.normalize("NFKD", name))
+    taken_apart = unicodedata.normalize("NFKD", name)
+    parts = NAME.findall("".join(c for c in taken_apart if not unicodedata.combining(c)))
     stem = re.sub(" +", " ", " ".join(parts))[:MAX_NAME].strip(" .")
     return "" if RESERVED.fullmatch(stem) else stem
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 import json
 import random
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,13 +201,16 @@ def test_example_of_the_format_page() -> None:
     assert header_of(data) == json.loads(block("json"))
 
 
-def test_reader_of_the_format_page() -> None:
-    space: dict[str, Any] = {}
-    exec(block("python"), space)
-    metadata, tensors = space["read"](bytes.fromhex(block("hex")))
+def test_reader_of_the_format_page(tmp_path: Path) -> None:
+    (tmp_path / "reader.py").write_text(block("python"), "utf-8")
+    spec = importlib.util.spec_from_file_location("reader", tmp_path / "reader.py")
+    assert spec is not None and spec.loader is not None
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    metadata, tensors = reader.read(bytes.fromhex(block("hex")))
     assert metadata["name"] == "Euler 1"
     assert tensors == {"sigmas": [1.0, 0.0], "weights": [1.0]}
-    assert space["read"](file.dump(full()))[1]["start"] == [1.0, 0.99, 1.01]
+    assert reader.read(file.dump(full()))[1]["start"] == [1.0, 0.99, 1.01]
 
 
 def test_table_of_the_format_page() -> None:
@@ -260,13 +265,18 @@ REFUSALS = {
     "long name": (with_text(name="x" * 81), "name must have at most 80 characters, found 81"),
     "long notes": (with_text(notes="x" * 4001), "notes must have at most 4000 characters"),
     "control": (with_text(author="a\x07"), r"found the control character U\+0007"),
+    "arabic mark": (with_text(author="a\u061c"), r"found the control character U\+061C"),
+    "old mark": (with_text(author="a\u206f"), r"found the control character U\+206F"),
+    "unseen name": (with_text(name="\u200b \u3164\u2800\u115f\u1160\uffa0\U000e0041"),
+                    "name must not be empty"),
+    "unseen letters": (with_text(name="\u00ad\u2060\ufeff\u034f\ufe0f"), "name must not be empty"),
     "surrogate": (with_text(author="\udc80"), r"found the control character U\+DC80"),
     "path": (with_text(model_name="/home/a/m"), "must be a file name without folders"),
     "digits": (with_text(width="1_0"), "width must be a whole number in digits, found '1_0'"),
     "other digits": (with_text(width="٣"), "width must be a whole number in digits"),
     "sign": (with_text(width="-1"), "width must be a whole number in digits"),
     "number": (with_text(guidance="nan"), "guidance must be a decimal number, found 'nan'"),
-    "range end": (with_text(guidance_low="2"), "guidance_low and guidance_high must come"),
+    "range end": (with_text(guidance_low="2"), "one first, found 2 and none"),
     "range order": (with_text(guidance_low="4", guidance_high="2"), "the lower one first"),
     "number space": (with_text(guidance=" 1"), "guidance must be a decimal number"),
     "overflow": (with_text(error="1e999"), "error must lie in 0 to 1e.09, found inf"),
@@ -277,9 +287,15 @@ REFUSALS = {
                      "must be among .*, found 'payload'"),
     "entry list": (edited(lambda h: h.update(sigmas=[])), "sigmas must state dtype, shape and"),
     "entry extra": (with_entry("sigmas", code="x"), "sigmas must state dtype, shape and"),
-    "dtype": (with_entry("sigmas", dtype="F32"), "sigmas must have dtype F64, found 'F32'"),
+    "dtype": (with_entry("sigmas", dtype="F32"), "sigmas must have dtype F64, found \"F32\""),
     "dtype list": (with_entry("sigmas", dtype=["F64"]), "sigmas must have dtype F64"),
-    "shape text": (with_entry("sigmas", shape="2"), "found shape 2"),
+    "shape text": (with_entry("sigmas", shape="2"), 'found "2"'),
+    "shape nothing": (with_entry("sigmas", shape=None), "at least 1, found nothing"),
+    "offsets nothing": (with_entry("sigmas", data_offsets=None), "1048576, found nothing"),
+    "dtype nothing": (with_entry("sigmas", dtype=None), "must have dtype F64, found nothing"),
+    "metadata nothing": (edited(lambda h: h["__metadata__"].update(width=None)),
+                         "must hold text only, found nothing at 'width'"),
+    "workflow nothing": (with_text(workflow="null"), "must be a JSON object, found nothing"),
     "shape bool": (with_entry("weights", shape=[True, True]), "must have one or two dimensions"),
     "shape float": (with_entry("sigmas", shape=[2.0]), "must have one or two dimensions"),
     "shape negative": (with_entry("sigmas", shape=[-1, -2]), "must have one or two dimensions"),
@@ -317,6 +333,8 @@ REFUSALS = {
     "row sum": (numbers([1, 0.5, 0], [1, 0, 0.5, 0.6]), "row 1 sums to 1.1"),
     "upper": (numbers([1, 0.5, 0], [0.5, 0.5, 0, 1]), "must be lower-triangular"),
     "large weight": (numbers([1, 0.5, 0], [1, 0, 2e4, 1 - 2e4]), "must stay within 10000"),
+    "large row": (numbers([1, 0.5, 0], [1, 0, 60, -59]),
+                  "row of weights must sum to at most 100, row 1 sums to 119: pictures would"),
     "tiny sigma": (numbers([1, 1e-300], [1]), "must lie in 1e-06 to 100000"),
     "not flow": (numbers([1, 0], [1], flow="false"), "prediction must agree with the solver"),
 }
@@ -328,6 +346,18 @@ def test_refusals(case: str) -> None:
     with pytest.raises(PresetError, match=sentence) as caught:
         file.parse(data)
     assert len(str(caught.value)) < 400 and str(caught.value).endswith(".")
+
+
+def test_no_file_is_written_that_none_would_read() -> None:
+    """A search may try such tables, and a node may hand one on; a file may not carry it."""
+    wild = Solver(torch.tensor([1.0, 0.5, 0.0]), torch.tensor([[1.0, 0], [60, -59]]), True)
+    held = preset.Preset(wild, plain().info)
+    with pytest.raises(PresetError, match="must sum to at most 100"):
+        file.dump(held)
+    beside = {"guidance_weights": torch.tensor([[0.0, 0], [60, -59]])}
+    calm = replace(wild, weights=torch.eye(2), beside=beside)
+    with pytest.raises(PresetError, match="row of guidance_weights must sum to at most 100"):
+        file.dump(preset.Preset(calm, plain().info))
 
 
 def test_a_changed_number_is_noticed() -> None:

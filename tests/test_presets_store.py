@@ -52,6 +52,15 @@ def test_names_are_refused_with_a_sentence(name: str, sentence: str) -> None:
         store.check_name(name)
 
 
+@pytest.mark.parametrize(("name", "fitting"), [
+    ("M\u00fcnchner Licht", "Munchner Licht"), ("Mu\u0308nchner", "Munchner"),
+    ("a/b: c", "a b c"), ("\ufb01lm", "film"), ("caf\u00e9\u2013noir", "cafe noir"),
+    ("\u5149", ""), ("\u0308", ""), ("..x ", "x"), ("con", ""),
+])
+def test_a_fitting_name_keeps_letters_without_their_accents(name: str, fitting: str) -> None:
+    assert store.fitting_name(name) == fitting
+
+
 @pytest.mark.parametrize("name", ["a", "SDXL 6 steps v1.2_final-x", "x" * 80, "console", "a..b"])
 def test_names_are_accepted(name: str) -> None:
     assert store.check_name(name) == name

@@ -64,7 +64,7 @@ SHOWN = """([app, id]) => {
     return element.isConnected && box.width > 0 && box.height > 0;
   };
   return (node.widgets ?? []).filter((w) => w.element && seen(w.element))
-    .map((w) => w.element.innerText || w.element.value || "").join("\\n").trim();
+    .map((w) => w.element.textContent || w.element.value || "").join("\\n").trim();
 }"""
 
 
@@ -200,7 +200,8 @@ class FrontEnd:
                        " return [...(typeof v === 'function' ? v(w) : v)]; }", [node, name])
 
     def said(self, node: int) -> str:
-        """What stands on a node in widgets that are elements of the page and can be seen."""
+        """What stands on a node in widgets that are elements of the page and can be seen, what
+        is folded included."""
         self.js("(app, id) => { const n = app.rootGraph.getNodeById(id);"
                 " app.canvas.centerOnNode(n); app.canvas.setDirty(true, true); }", node)
         self.page.wait_for_timeout(150)

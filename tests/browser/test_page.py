@@ -23,8 +23,8 @@ def test_from_the_first_visit_to_a_picture_in_four_actions(first_visit: None,
     page = front.page
     dialog = page.get_by_role("dialog")
     dialog.wait_for()
-    front.act(lambda: dialog.get_by_text(DEMO, exact=True).click())
-    card = dialog.get_by_test_id("template-workflow-use_a_preset")
+    front.act(lambda: dialog.get_by_text("Solver Search demo", exact=True).click())
+    card = dialog.get_by_test_id("template-workflow-Demo - Fast sampling in few steps")
     front.act(lambda: card.click())
     front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     front.act(lambda: page.get_by_test_id("queue-button").click())

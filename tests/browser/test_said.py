@@ -55,10 +55,11 @@ def test_a_search_shows_its_course_and_its_result_survives_a_reload(front: Front
 
 
 def test_stop_and_keep_hands_out_the_best_and_says_so(front: FrontEnd, presets: object) -> None:
-    ids = front.build(searching("stopped", effort="thorough", steps="6", cfg=2.5))
+    ids = front.build(searching("stopped", effort="standard", steps="8", cfg=2.5))
     front.js("(app) => app.queuePrompt(0, 1)")
     front.page.wait_for_function(
-        "() => window.happened.some(([n, s]) => n === 'solver_search.progress' && s.best)")
+        "() => window.happened.some(([n, s]) => n === 'solver_search.progress' && s.best)",
+        timeout=60_000)
     front.js("(app, id) => app.canvas.centerOnNode(app.rootGraph.getNodeById(id))",
              ids["search"])
     front.reload()  # a search goes on without the page, and the page finds it again

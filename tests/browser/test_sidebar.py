@@ -62,7 +62,7 @@ def test_rename_delete_and_undo(front: FrontEnd, presets: Path) -> None:
 
 def test_a_friends_preset_is_one_drop_and_one_click(front: FrontEnd, presets: Path) -> None:
     ids = front.build(sampled())
-    data = preset_bytes(name=FRIEND)
+    data = preset_bytes(name=FRIEND, bent=1e-3)
     front.act(lambda: front.drop(data, "friend.safetensors"))
     install = front.page.get_by_role("button", name="Install", exact=True).first
     install.wait_for()
@@ -88,7 +88,7 @@ def test_share_export_and_import(front: FrontEnd, presets: Path) -> None:
     assert bytes(shared[2]) == (presets / DEMO_PRESET).read_bytes()
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("one.safetensors", preset_bytes(name="one"))
+        archive.writestr("one.safetensors", preset_bytes(name="one", bent=2e-3))
         archive.writestr("../two.safetensors", b"no preset")
     front.drop(packed.getvalue(), "presets.zip")
     front.page.get_by_role("button", name="Install", exact=True).first.click()

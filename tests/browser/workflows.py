@@ -71,10 +71,13 @@ def comparing(preset: str = DEMO_PRESET) -> Nodes:
     }
 
 
-def preset_bytes(**info: Any) -> bytes:  # noqa: ANN401
-    """The demo's preset with other facts, as a file."""
+def preset_bytes(*, bent: float = 0.0, **info: Any) -> bytes:  # noqa: ANN401
+    """The demo's preset with other facts, and noise levels `bent` by this share, as a file."""
     preset = load("presets.store").read(ROOT / "demo" / "presets" / DEMO_PRESET)
-    other = dataclasses.replace(preset, info=dataclasses.replace(preset.info, **info))
+    sigmas = preset.solver.sigmas.clone()
+    sigmas[1:-1] *= 1 - bent
+    other = dataclasses.replace(preset, info=dataclasses.replace(preset.info, **info),
+                                solver=dataclasses.replace(preset.solver, sigmas=sigmas))
     return load("presets.file").dump(other)
 
 
