@@ -21,6 +21,9 @@ test("other nodes with a model are none", () => {
   const search = shape(["MODEL", "LATENT"], ["SOLVER", "IMAGE"], ["steps", "cfg"], "SolverSearch_Search");
   assert.ok(!isSampler(search));
   assert.ok(!isSampler({}));
+  const made = shape(["MODEL", "LATENT"], ["LATENT"], ["steps", "cfg"], "an-id");
+  assert.ok(isSampler({ ...made, subgraph: { nodes: [{ type: "KSampler" }] } }));
+  assert.ok(!isSampler({ ...made, subgraph: { nodes: [{ type: "SolverSearch_Use" }] } }));
 });
 
 test("more than ten steps ask for eight", () => {

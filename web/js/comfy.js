@@ -396,15 +396,15 @@ export function select(nodes) {
 }
 
 /**
- * Do something to the graph that one undo takes back.
+ * Do something to the graph that one undo takes back, also what comes of it a moment later.
  * @template T
- * @param {() => T} change
- * @returns {T}
+ * @param {() => T | Promise<T>} change
+ * @returns {Promise<T>}
  */
-export function inOneStep(change) {
+export async function inOneStep(change) {
   app.canvas.emitBeforeChange();
   try {
-    return change();
+    return await change();
   } finally {
     app.canvas.emitAfterChange();
     app.canvas.setDirty(true, true);
@@ -418,10 +418,18 @@ export function addNode(graph, nodeClass) {
   return node;
 }
 
-/** Where a node is, with its title: left, top, width, height. @param {any} node @returns {[number, number, number, number]} */
+/**
+ * Where a node is, with its title: left, top, width, height. Nodes 2.0 draws some taller than the
+ * graph knows.
+ * @param {any} node
+ * @returns {[number, number, number, number]}
+ */
 export function nodeBox(node) {
   const title = /** @type {any} */ (globalThis).LiteGraph.NODE_TITLE_HEIGHT ?? 30;
-  return [node.pos[0], node.pos[1] - title, node.size[0], node.size[1] + title];
+  const drawn = /** @type {HTMLElement | null} */ (document.querySelector(`[data-node-id="${node.id}"]`));
+  const high = Math.max(node.size[1] + title, drawn?.offsetHeight ?? 0);
+  const wide = Math.max(node.size[0], drawn?.offsetWidth ?? 0);
+  return [node.pos[0], node.pos[1] - title, wide, high];
 }
 
 /** Value of a widget, or undefined. @param {any} node @param {string} name */

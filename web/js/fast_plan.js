@@ -10,7 +10,8 @@ const OURS = "SolverSearch_";
 
 /**
  * @typedef {{inputs?: {name: string, type: string}[], outputs?: {type: string}[],
- *   widgets?: {name: string}[], comfyClass?: string, type?: string}} Shape what a node looks like
+ *   widgets?: {name: string}[], comfyClass?: string, type?: string,
+ *   subgraph?: {nodes?: Shape[]}}} Shape what a node looks like
  * @typedef {[number, number, number, number]} Rectangle left, top, width, height
  */
 
@@ -27,7 +28,8 @@ export function slotOfType(node, type) {
  * @param {Shape} node
  */
 export function isSampler(node) {
-  if (String(node.comfyClass ?? node.type).startsWith(OURS)) return false;
+  const ours = (/** @type {Shape} */ each) => String(each.comfyClass ?? each.type).startsWith(OURS);
+  if (ours(node) || node.subgraph?.nodes?.some(ours)) return false;
   if (slotOfType(node, "MODEL") < 0) return false;
   const gives = node.outputs?.some((output) => ["LATENT", "IMAGE"].includes(output.type));
   const own = SAMPLER_WIDGETS.filter((name) => node.widgets?.some((widget) => widget.name === name));

@@ -8,8 +8,11 @@ import { presets } from "./presets.js";
 const SETTING = "SolverSearch.MakeFast";
 const COMMAND = "SolverSearch.MakeFast";
 const LABEL = "Make it fast";
+const SEARCH = "SolverSearch_Search";
 const GAP = 30;
 const AUTOMATIC_WAIT = 1500; // ms to wait for the list of presets
+const [LOOK, LOOKS, STEADY] = [100, 15, 4]; // ms between looks at a growing node, at most, alike
+const GROWS = 120; // what Search Solver grows by when it shows pictures
 /** Inputs of a sampler that Search Solver takes over: ours, and the names they go by. */
 const TAKEN_OVER = /** @type {[string, string[]][]} */ ([
   ["positive", ["positive"]], ["negative", ["negative"]],
@@ -31,7 +34,7 @@ export async function makeFast(sampler, { preset = "" } = {}) {
   if (originOf(sampler, slot)?.node.comfyClass === "SolverSearch_Use")
     return refuse("This node samples with a solver already.");
   const card = preset ? presets.about(preset) ?? { file: preset } : await fitting(sampler);
-  const made = inOneStep(() => insert(sampler, slot, model, card));
+  const made = await inOneStep(() => insert(sampler, slot, model, card));
   select(made);
   return made;
 }
@@ -55,19 +58,21 @@ async function fitting(sampler) {
 }
 
 /** @param {any} sampler @param {number} slot @param {any} model @param {any} card */
-function insert(sampler, slot, model, card) {
+async function insert(sampler, slot, model, card) {
   const graph = sampler.graph;
   const taken = nodesIn(graph).map(nodeBox);
   const canSearch = slotOfType(sampler, "LATENT") >= 0 && input(sampler, "positive");
   const search = !card && canSearch;
-  const first = addNode(graph, search ? "SolverSearch_Search" : "SolverSearch_Load");
+  const first = addNode(graph, search ? SEARCH : "SolverSearch_Load");
   const use = addNode(graph, "SolverSearch_Use");
   place(first, use, sampler, taken);
   if (search) asSearch(first, sampler, model);
-  else asLoad(first, model, card);
+  else asLoad(first, sampler, model, card);
   feed(use, "model", model);
   first.connect(0, use, "solver");
   use.connect(0, sampler, slot);
+  await grown(first);
+  place(first, use, sampler, taken);
   tell(search, card);
   return [first, use];
 }
@@ -89,23 +94,35 @@ function asSearch(search, sampler, model) {
   }
 }
 
-/** @param {any} load @param {any} model @param {any} card */
-function asLoad(load, model, card) {
+/** @param {any} load @param {any} sampler @param {any} model @param {any} card */
+function asLoad(load, sampler, model, card) {
   feed(load, "model", model);
   if (!card) return;
   setValue(load, "preset", card.file);
+  if (card.steps) setValue(sampler, "steps", card.steps);
   if (card.id) setValue(load, "pin", card.id);
+}
+
+/** Wait until a node has the height of what is shown in it. @param {any} node */
+async function grown(node) {
+  let [alike, before] = [0, -1];
+  for (let look = 0; look < LOOKS && alike < STEADY; look += 1) {
+    await new Promise((resolve) => { setTimeout(resolve, LOOK); });
+    const high = nodeBox(node)[3];
+    alike = high === before ? alike + 1 : 0;
+    before = high;
+  }
 }
 
 /** @param {any} first @param {any} use @param {any} sampler @param {any[]} taken */
 function place(first, use, sampler, taken) {
-  const [, , wide, high] = nodeBox(first);
+  const [, top, wide, high] = nodeBox(first);
   const [, , useWide, useHigh] = nodeBox(use);
-  const title = high - first.size[1];
-  const size = /** @type {[number, number]} */ ([wide + GAP + useWide, Math.max(high, useHigh)]);
-  const [x, y] = roomFor(size, nodeBox(sampler), taken, GAP);
+  const title = first.pos[1] - top;
+  const room = high + (first.comfyClass === SEARCH ? GROWS : 0);
+  const [x, y] = roomFor([wide + GAP + useWide, Math.max(room, useHigh)], nodeBox(sampler), taken, GAP);
   first.pos = [x, y + title];
-  use.pos = [x + wide + GAP, y + size[1] - useHigh + title];
+  use.pos = [x + wide + GAP, y + high - useHigh + title];
 }
 
 /** @param {any} search @param {any} card */
