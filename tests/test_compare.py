@@ -192,7 +192,8 @@ def test_shown_seeds_hold_the_worst_and_are_all_where_few(world: World) -> None:
     ([1.6, 1.9, 1.2], "Too close to call: 'ours' lands 4% closer")])
 def test_chance_is_not_called_a_win(world: World, builtin: list[float],
                                     verdict: str) -> None:
-    contenders, measured = world.module("nodes.contenders"), world.module("nodes.evidence").Measured
+    contenders = world.module("nodes.contenders")
+    measured = world.module("nodes.evidence").Measured
 
     def way(label: str, errors: list[float], kind: str) -> Any:  # noqa: ANN401
         return contenders.Way(measured(label, torch.zeros(3), torch.tensor(errors), 6), kind)
