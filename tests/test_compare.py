@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .pack import load
 from .world import FLOW, ROOT, World, latent, prompt
 
 SEEDS = 10
@@ -179,8 +178,8 @@ def test_steps_are_added_until_the_built_in_is_as_near(world: World, models: dic
     assert needs(equal).endswith(f"needs {expected} steps for the same")
 
 
-def test_shown_seeds_hold_the_worst_and_are_all_where_few() -> None:
-    seeds_to_show = load("nodes.contenders").seeds_to_show
+def test_shown_seeds_hold_the_worst_and_are_all_where_few(world: World) -> None:
+    seeds_to_show = world.module("nodes.contenders").seeds_to_show
     errors = torch.zeros(20)
     errors[[3, 11, 15, 19]] = torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert seeds_to_show(errors) == [0, 1, 2, 3, 4, 11, 15, 19]
@@ -191,12 +190,14 @@ def test_shown_seeds_hold_the_worst_and_are_all_where_few() -> None:
     ([2.0, 4.0, 3.0], "'ours' lands 50% closer to the reference than the best built-in (b) at 6"),
     ([0.6, 1.5, 1.1], "The best built-in (b) lands 29% closer"),
     ([1.6, 1.9, 1.2], "Too close to call: 'ours' lands 4% closer")])
-def test_chance_is_not_called_a_win(builtin: list[float], verdict: str) -> None:
-    contenders, measured = load("nodes.contenders"), load("nodes.evidence").Measured
+def test_chance_is_not_called_a_win(world: World, builtin: list[float],
+                                    verdict: str) -> None:
+    contenders = world.module("nodes.contenders")
+    measured = world.module("nodes.evidence").Measured
 
     def way(label: str, errors: list[float], kind: str) -> Any:  # noqa: ANN401
         return contenders.Way(measured(label, torch.zeros(3), torch.tensor(errors), 6), kind)
     results = contenders.Results([way("b", builtin, "builtin"),
                                   way("ours", [1.0, 2.0, 1.5], "solver")], [], [], None)
-    said = load("nodes.compared").verdict(results).verdict
+    said = world.module("nodes.compared").verdict(results).verdict
     assert said.startswith(verdict)

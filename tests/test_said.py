@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from .graphs import run, sampler_of
+from .matrix.families import Subject
+from .pack import load, preset_of
 from .world import EPS, FLOW, World
 
 HOSTILE = ('<img src=x onerror="alert(1)"> [[Update here|https://evil.example/x]] '
@@ -127,3 +132,26 @@ def test_fine_tunes_of_one_base_are_told_apart(world: World, tmp_path: Any) -> N
         save_file({"w": torch.full((100_000,), value)}, str(path))
     first, other, same = (digest(str(path)) for path in paths)
     assert first == same != other
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.0, False), (30.0, True)])
+@pytest.mark.usefixtures("as_a_node")
+def test_a_result_far_larger_than_a_picture_is_said_to_be(subject: Subject, said: list[str],
+                                                          spread: float, expected: bool) -> None:
+    """A plain rule at 6 steps and CFG 7 leaves much room below the bound; one with random weights
+    of that size goes far beyond it."""
+    import comfy.samplers
+
+    remarks = load("nodes.comfy_bridge.remarks")
+    ms = subject.model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(ms, "simple", 6).double()
+    flow = float(ms.sigma_max) == 1
+    solver = load("solver_search.tableaus").TABLEAUS["euler"](sigmas, flow=flow)
+    noise = torch.randn(solver.weights.shape, generator=torch.Generator().manual_seed(1)).double()
+    moved = (spread * noise).tril(-1)
+    weights = solver.weights + moved - torch.diag(moved.sum(1))
+    sampler, levels = sampler_of(preset_of(replace(solver, weights=weights)))
+    end = run(subject, subject.model, sampler, levels)
+    assert (remarks.TOO_LARGE in said) is expected
+    inside = float(subject.model.model.process_latent_in(end).abs().max())
+    assert inside > 10 * remarks.LARGE if expected else inside < remarks.LARGE / 3
