@@ -26,7 +26,7 @@ def test_a_fitting_preset_is_wired_in_with_two_actions_and_one_undo(front: Front
     front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     assert front.actions <= 2
     assert front.widget(front.node("SolverSearch_Load"), "preset") == DEMO_PRESET
-    front.page.wait_for_timeout(300)
+    front.page.wait_for_timeout(2500)  # the new nodes are placed when they have their height
     front.command("Comfy.Undo")
     front.wait_js("(app) => !app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     assert kinds(front) == before
