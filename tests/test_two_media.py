@@ -122,21 +122,14 @@ def search(world: World, **more: Any) -> Any:  # noqa: ANN401
 def test_a_search_weighs_both_media(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without units of their own the sound, 20 times as large, would be all that is searched."""
     pictures: list[Tensor] = []
-    console = world.module("nodes.comfy_bridge.console")
-    original = console.Console.progress
-
-    def watch(self: Any, done: int, picture: Tensor | None = None) -> None:  # noqa: ANN401
-        if picture is not None:
-            pictures.append(picture)
-        original(self, done, None)
-
-    monkeypatch.setattr(console.Console, "progress", watch)
+    monkeypatch.setattr(world.module("nodes.comfy_bridge.screen").Screen, "preview",
+                        lambda self, latent: pictures.append(latent))
     found = search(world).args[0]
     with monkeypatch.context() as without:
         without.setattr(world.module("solver_search.canvas").Canvas, "balanced",
                         lambda self, x, reference: x)
         without.setattr(world.module("nodes.search_setup").Setup, "_balance", lambda *given: None)
-        in_one_mixture = search(world, name="mixture").args[0]
+        in_one_mixture = search(world, name="mixture", again=True).args[0]
     assert pictures and all(p.shape == (1, *VIDEO) for p in pictures)
     assert found.info.error < found.info.baseline_error
     assert (found.info.height, found.info.width, found.info.frames) == (4, 4, 2)
