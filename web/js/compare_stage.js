@@ -4,7 +4,7 @@ import { button, el } from "./dom.js";
 import { nameOf } from "./compare_words.js";
 
 /** @typedef {import("./compare_words.js").Tile} Tile */
-/** @typedef {{left: Tile, right: Tile, seed: number, split: number, held: boolean}} State split: percent of the left one */
+/** @typedef {{left: Tile, right: Tile, seed: number, split: number, held: boolean, numbers: number[]}} State split: percent of the left one; numbers: of the seeds with pictures, from 0 */
 
 /** @param {State} state */
 export function makeStage(state) {
@@ -15,8 +15,8 @@ export function makeStage(state) {
   const element = el("div", { class: "stage" }, under, over, edge, ...names);
   const draw = () => {
     const split = state.held ? 100 : state.split;
-    picture(under, state.right, state.seed);
-    picture(over, state.left, state.seed);
+    picture(under, state.right, state);
+    picture(over, state.left, state);
     over.style.clipPath = `inset(0 ${100 - split}% 0 0)`;
     edge.style.left = `${split}%`;
     names[0].textContent = caption(state.left, state.seed);
@@ -27,14 +27,19 @@ export function makeStage(state) {
   return { element, draw };
 }
 
-/** @param {HTMLImageElement} image @param {Tile} tile @param {number} seed */
-function picture(image, tile, seed) {
-  const entry = tile.images[seed];
+/** What people call a seed: "seed 3". @param {State} state @param {number} at its place among those with pictures */
+export function seedName(state, at) {
+  return `seed ${(state.numbers[at] ?? at) + 1}`;
+}
+
+/** @param {HTMLImageElement} image @param {Tile} tile @param {State} state */
+function picture(image, tile, state) {
+  const entry = tile.images[state.seed];
   image.hidden = !entry;
   if (!entry) return;
   const url = pictureUrl(entry);
   if (image.getAttribute("src") !== url) image.src = url;
-  image.alt = `${nameOf(tile)}, seed ${seed + 1}`;
+  image.alt = `${nameOf(tile)}, ${seedName(state, state.seed)}`;
 }
 
 /** @param {Tile} tile @param {number} seed */

@@ -1,6 +1,6 @@
 // Compare Solvers: one large picture to flip between reference, best built-in and ours.
 import { domWidget, eachNode, linkStyle, nodeById, onExecuted, onSetup, outputOf, pictureUrl, settingOn, sourceOf, targetsOf } from "./comfy.js";
-import { choices, holdButton, makeStage, slider } from "./compare_stage.js";
+import { choices, holdButton, makeStage, seedName, slider } from "./compare_stage.js";
 import { button, el, fill } from "./dom.js";
 import { builtinOf, howToUse, oursOf, winnerOf, worstFirst } from "./compare_words.js";
 import { dialogOf } from "./drop_dialog.js";
@@ -10,7 +10,7 @@ import { tellAnswer } from "./sidebar_card.js";
 
 const NODE = "SolverSearch_Compare";
 /** @typedef {import("./compare_words.js").Tile} Tile */
-/** @typedef {{tiles: Tile[], sentence: string, seeds: number}} Comparison */
+/** @typedef {{tiles: Tile[], sentence: string, seeds: number, shown?: number[]}} Comparison shown: which seeds have pictures, from 0 */
 /** @type {WeakMap<any, {place: HTMLElement}>} */
 const views = new WeakMap();
 
@@ -44,7 +44,7 @@ function viewOf(comparison, node, small) {
   const rival = builtinOf(shown);
   const left = shown.find((tile) => tile.kind === "reference") ?? rival ?? shown[0];
   const order = worstFirst(shown);
-  const state = { left, right: oursOf(shown) ?? left, seed: order[0] ?? 0, split: 50, held: false };
+  const state = { left, right: oursOf(shown) ?? left, seed: order[0] ?? 0, split: 50, held: false, numbers: comparison.shown ?? [] };
   const stage = makeStage(state);
   const answer = el("div", { class: "answer", role: "status" });
   return el("div", { class: small ? "view small" : "view" }, el("p", { class: "sentence" }, comparison.sentence ?? ""),
@@ -75,7 +75,7 @@ function filmstrip(shown, order, state, draw) {
     state.seed = seed;
     frames.forEach((frame, i) => frame.setAttribute("aria-pressed", String(order[i] === seed)));
     draw();
-  }, { "aria-pressed": String(seed === state.seed), "aria-label": `Seed ${seed + 1}, error ${ours.errors[seed]?.toFixed(3)}` }));
+  }, { "aria-pressed": String(seed === state.seed), "aria-label": `${seedName(state, seed)}, error ${ours.errors[seed]?.toFixed(3)}` }));
   frames.forEach((frame, i) => frame.append(
     el("img", { src: pictureUrl(ours.images[order[i]]), alt: "", loading: "lazy", draggable: "false" }),
     el("span", {}, ours.errors[order[i]]?.toFixed(3) ?? "")));

@@ -18,7 +18,7 @@ function costKey(node) {
 
 /** A line until there is a search, then its view. @param {any} node @param {HTMLElement} element */
 function follow(node, element) {
-  const view = liveView();
+  const view = liveView({ told: settingOn("SolverSearch.Said") });
   let told = kept(localStorage, costKey(node))?.verdict ?? "";
   const render = () => {
     if (!node.graph) return void stop();
@@ -58,7 +58,7 @@ function panel(container) {
 
 /** A view and, when the search has ended, its report. */
 function withReport() {
-  const [view, report] = [liveView(), el("div", { class: "solver-search-said" })];
+  const [view, report] = [liveView({ told: true }), el("div", { class: "solver-search-said" })];
   const whole = el("section", {}, view.element, report);
   return {
     whole,

@@ -72,9 +72,10 @@ function solverOf() {
 
 /**
  * A view of one search.
+ * @param {{told?: boolean}} [options] told: what the search has to say at its end stands beside
  * @returns {{element: HTMLElement, show: (state: any) => void}}
  */
-export function liveView() {
+export function liveView({ told = false } = {}) {
   const [sentence, numbers, chart] = [el("p", { class: "sentence", role: "status" }), el("p", { class: "faint" }), el("div", { class: "error" })];
   const [bar, solver, now, reference] = [barOf(), solverOf(), pictureOf("now"), pictureOf("reference")];
   /** @type {any} */
@@ -97,6 +98,7 @@ export function liveView() {
       }
       const words = running ? state.sentence : ending(state);
       if (sentence.textContent !== words) sentence.textContent = words;
+      sentence.hidden = told && !running && !!state.report;
       numbers.textContent = [times(state), running && standing(state), !running && state.sentence !== words ? state.sentence : ""]
         .filter(Boolean).join(" · ");
       bar.show(state);
