@@ -83,7 +83,8 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
     """
     if len(sigmas) < 2:
         return x
-    check_channels(x, model.inner_model.inner_model.latent_format.latent_channels)
+    latents = getattr(model.inner_model.inner_model, "latent_format", None)
+    check_channels(x, getattr(latents, "latent_channels", None))
     solver = choose(model.inner_model, sigmas)
     if shapes is None:
         shapes = _shapes_in(model.inner_model)
@@ -101,9 +102,9 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
     return end
 
 
-def check_channels(x: Tensor, wanted: int) -> None:
-    """Raises MismatchError: a latent (B, C, ...) that another kind of model made."""
-    if x.ndim >= 4 and x.shape[1] != wanted:
+def check_channels(x: Tensor, wanted: int | None) -> None:
+    """Raises MismatchError: a latent (B, C, ...) that another kind of model made; None: unknown."""
+    if wanted is not None and x.ndim >= 4 and x.shape[1] != wanted:
         raise MismatchError(f"This model works on latents of {wanted} channels, the connected one "
                             f"has {x.shape[1]}: it was made for another kind of model. Encode the "
                             "picture again with this model's VAE.")
