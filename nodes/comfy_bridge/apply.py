@@ -103,7 +103,7 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
 
 
 def check_channels(x: Tensor, wanted: int | None) -> None:
-    """Raises MismatchError: a latent (B, C, ...) that another kind of model made; None: unknown."""
+    """Raises MismatchError: a latent (B, C, ...) of another kind of model; None: unknown."""
     if wanted is not None and x.ndim >= 4 and x.shape[1] != wanted:
         raise MismatchError(f"This model works on latents of {wanted} channels, the connected one "
                             f"has {x.shape[1]}: it was made for another kind of model. Encode the "
