@@ -277,31 +277,30 @@ def by_hand(custom: ModuleType, model: Any, label: str) -> tuple[Any, Tensor]:  
 
 def test_compare_shows_the_best_node_setting_in_a_row_of_its_own(
         world: World, models: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    compare = world.module("nodes.compare")
-    evidence = world.module("nodes.evidence")
+    contenders, compared = (world.module(f"nodes.{name}") for name in ("contenders", "compared"))
     session = world.module("nodes.comfy_bridge.session")
     solver = sibling(world.module("presets.preset"), "published").published()[0]
-    real = compare.node_settings
+    real = contenders.node_settings
 
     def few(ms: Any, calls: int, denoise: float) -> list:  # noqa: ANN401
         return [s for s in real(ms, calls, denoise) if s.sampler == "ER-SDE ODE"][-3:]
 
-    monkeypatch.setattr(compare, "node_settings", few)
-    monkeypatch.setattr(evidence, "deterministic_samplers", lambda: ("euler",))
+    monkeypatch.setattr(contenders, "node_settings", few)
+    monkeypatch.setattr(contenders, "deterministic_samplers", lambda: ("euler",))
     guider = session.make_guider(models[FLOW], prompt(FLOW, "cat"), prompt(FLOW), 2.0)
     size = torch.zeros(2, CHANNELS[FLOW], 8, 8)
 
-    def rows(opponents: str) -> list[tuple[str, str]]:
-        plan = compare.Comparison([solver], 2, 1000, 2, opponents)
+    def rows(opponents: str) -> list[tuple[str, str, int]]:
+        plan = contenders.Comparison([solver], 2, 1000, 2, opponents)
         found = session.within(guider, size, plan.run, seed=0)
-        assert len(found.pictures) == len(found.measured) + 1
-        assert ("need nodes" in compare._table(found)) == (found.tried_node_only > 0)
-        return [(m.label.split("/")[0], d) for m, d in zip(found.measured, found.details,
-                                                           strict=True)]
+        assert len(found.pictures) == len(found.ways) + 1
+        few_or_none = compared.tried(found, "node_only")
+        assert ("need nodes" in compared.table(found)) == (few_or_none > 0)
+        return [(way.measured.label.split("/")[0], way.kind, way.tried) for way in found.ways]
 
-    menu, ours = rows(compare.EVERYTHING)
-    assert menu[0] == "euler" and menu[1].endswith("built-in")
-    assert rows(compare.NODE_ONLY) == [menu, ("ER-SDE ODE", "best of 3 node-only"), ours]
+    menu, ours = rows(contenders.EVERYTHING)
+    assert menu[:2] == ("euler", "builtin")
+    assert rows(contenders.NODE_ONLY) == [menu, ("ER-SDE ODE", "node_only", 3), ours]
 
 
 def test_workflows_saved_before_keep_their_opponents(world: World) -> None:
