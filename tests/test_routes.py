@@ -253,7 +253,12 @@ def test_a_large_body_is_not_read_to_its_end(ask: Callable) -> None:
 
 
 def test_asking_for_live_searches_is_hello(ask: Callable, world: World) -> None:
+    live = world.module("nodes.live").LIVE
+    live.watched.clear()  # searches of other tests
     assert ask("GET", "/live?client=abc")[1] == {"searches": []}
+    live.update({"node": "7", "state": "searching"})
+    assert ask("GET", "/live")[1] == {"searches": [{"node": "7", "state": "searching"}]}
+    live.watched.clear()
     bridge: ModuleType = world.module("nodes.comfy_bridge.web")
     assert bridge.shows_ours("abc") and not bridge.shows_ours("abd")
     for number in range(bridge.MAX_CLIENTS):
