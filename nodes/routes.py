@@ -34,6 +34,7 @@ from .cards import card, detail
 from .comfy_bridge.folders import own_folder, preset_files, shelf
 from .comfy_bridge.web import Answer, Call, Refusal, Reply, Route, hello, presets_changed
 from .live import LIVE
+from .measured import all_figures
 
 BINARY = "application/octet-stream"
 WHICH = {"preset": "picture", "reference": "reference_picture"}
@@ -58,8 +59,8 @@ def _guarded(answer: Answer) -> Answer:
 
 def list_presets(call: Call) -> dict[str, Any]:
     """GET /presets."""
-    found = shelf()
-    cards = [card(entry.preset, entry.file, pictures=entry.pictures)
+    found, figures = shelf(), all_figures()
+    cards = [card(entry.preset, entry.file, pictures=entry.pictures, figures=figures)
              for entry in found.entries.values() if entry.preset is not None]
     broken = [{"file": name, "error": error} for name, error in found.broken.items()]
     return {"presets": cards, "broken": broken}
@@ -68,7 +69,7 @@ def list_presets(call: Call) -> dict[str, Any]:
 def one_preset(call: Call) -> dict[str, Any]:
     """GET /preset?file=: a card and everything that the file holds."""
     file = _file(call.get("file"))
-    return detail(contents(read_bytes(Path(file.path))), file)
+    return detail(contents(read_bytes(Path(file.path))), file, all_figures())
 
 
 def picture(call: Call) -> Reply:
