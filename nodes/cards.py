@@ -12,10 +12,14 @@ from ..presets.words import guidance_range, promise
 from .comfy_bridge.ordinary_lists import ordinary_lists
 from .measured import NOTHING, Known, told
 
-SAME = ("name", "family", "prediction", "guidance", "guidance_low", "guidance_high", "width",
+SAME = ("name", "family", "prediction", "guidance", "guidance_low", "guidance_high",
+        "guidance_measured", "width",
         "height", "frames", "denoise", "shift", "sigma_max", "error", "error_interval",
-        "baseline_error", "baseline", "held_out_seeds", "author", "notes", "created", "method",
-        "licence", "builtin", "state", "architecture", "header_hash", "precision", "patches")
+        "error_median", "error_elsewhere", "baseline_error", "baseline", "baseline_interval",
+        "baseline_median", "baseline_elsewhere", "difference_interval", "held_out_seeds",
+        "author", "notes", "created", "method",
+        "licence", "builtin", "state", "architecture", "header_hash", "precision", "patches",
+        "measured")
 PICTURES = ("picture", "reference_picture")
 
 

@@ -17,6 +17,7 @@ from .comfy_bridge.model import ModelFacts
 Known = Mapping[str, tuple[Figures, ...]]
 NOTHING: Known = {}
 LEDGER = Ledger()
+LINES = 4  # measurements that go along in a shared file
 TOLD = 8  # measurements of one preset that a browser gets
 log = logging.getLogger("solver-search")
 
@@ -75,3 +76,16 @@ def told(preset: Preset, figures: Known) -> list[dict[str, Any]]:
     """A preset's figures for a browser, the newest first."""
     return [{("model" if name == "model_name" else name): getattr(each.info, name)
              for name in FACTS} for each in figures.get(preset.id, ())[:TOLD]]
+
+
+def own_lines(preset: Preset, figures: Known) -> str:
+    """A preset's figures as lines that may go along in its file; not those it states itself."""
+    return "\n".join(_line(each.info) for each in figures.get(preset.id, ())[:LINES]
+                     if each.info.error != preset.info.error)
+
+
+def _line(info: PresetInfo) -> str:
+    ours, other = info.error or 0.0, info.baseline_error or 0.0
+    return (f"{info.model_name[:120] or info.family}, CFG {info.guidance or 0:g}: error "
+            f"{ours:.3g} against {other:.3g} ({info.baseline[:80]}), {info.held_out_seeds} "
+            f"seeds, {info.created}")

@@ -110,7 +110,8 @@ def test_measuring_keeps_figures_and_leaves_the_file_alone(world: World, models:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(screen, "progress", lambda self, done, total: bar.append((done, total)))
         found = measure(world, models[FLOW], ours)
-    measured, facts = world.module("nodes.measured"), world.module("nodes.comfy_bridge.model").facts
+    measured = world.module("nodes.measured")
+    facts = world.module("nodes.comfy_bridge.model").facts
     kept, = measured.all_figures()[ours.id]
     known = kept.info
     assert (known.guidance, known.held_out_seeds, known.width, known.height) == (2.5, 6, 8, 8)
