@@ -38,19 +38,27 @@ def load(options: argparse.Namespace) -> Loaded:
     Raises:
         Refusal: in words, also for what ComfyUI's loaders raise.
     """
-    try:
+    with _ForeignCode():
         found = _vae(_text(_diffusion(options), options), options)
         for lora in options.lora:
             found = _with_lora(found, lora)
         return found if options.shift is None else replace(
             found, model=_shifted(found.model, options.shift))
-    except Refusal:
-        raise
-    except (RuntimeError, MemoryError, ValueError, KeyError, TypeError, AttributeError,
-            OSError) as error:
+
+
+class _ForeignCode:
+    """Loaders of ComfyUI and of packs, which raise whatever they like, as refusals."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, Refusal):
+            return
         if is_out_of_memory(error):
-            raise Refusal(Exit.MEMORY, f"There is not enough memory to load it: {error}"
-                          ) from error
+            raise Refusal(Exit.MEMORY, "There is not enough memory to load it: "
+                          f"{_first_line(error)}") from error
         raise Refusal(Exit.MODEL, f"ComfyUI could not load it: {_first_line(error)}") from error
 
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from ..nodes import contenders
 from ..nodes.comfy_bridge.latents import decode
 from ..nodes.comfy_bridge.prompts import joined
@@ -96,5 +98,6 @@ def _written(folder: Path, loaded: Loaded, results: Results, data: dict) -> list
 
 
 def _sheet(loaded: Loaded, results: Results) -> Image.Image:
-    pictures = [decode(loaded.vae, latents) for latents in results.pictures]
+    with torch.inference_mode():
+        pictures = [decode(loaded.vae, latents) for latents in results.pictures]
     return contact_sheet(sheet_rows(results, pictures), [f"seed {n + 1}" for n in results.shown])

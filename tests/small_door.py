@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"fit": 4, "held_out": 2, "model_calls": 300, "teacher_calls": 12, "screened": 1,
          "compared": 2, "refined": 1, "iterations": 1, "evidence": 3}
 
 
-def shrink(part: Callable) -> None:
-    """Make quick searches and their evidence small."""
+def small(part: Callable[[str], Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Quick searches and their evidence made small: objects, their attributes, the new values.
+
+    Args:
+        part: gives a module of the pack.
+    """
     config, proof, guidance = (part(name) for name in (
         "solver_search.config", "nodes.proof", "nodes.guidance"))
-    config.EFFORTS["quick"] = config.Effort(**SMALL)
-    part("nodes.evidence").POPULAR_SAMPLERS = proof.POPULAR_SAMPLERS = ("euler",)
-    proof.EXTENTS["quick"] = replace(proof.EXTENTS["quick"], reference=16)
-    guidance.RANGES["quick"] = replace(guidance.RANGES["quick"], around=(1.5,), calls=20)
+    yield config, "EFFORTS", {**config.EFFORTS, "quick": config.Effort(**SMALL)}
+    for module in (part("nodes.evidence"), proof):
+        yield module, "POPULAR_SAMPLERS", ("euler",)
+    extent = replace(proof.EXTENTS["quick"], reference=16)
+    yield proof, "EXTENTS", {**proof.EXTENTS, "quick": extent}
+    scales = replace(guidance.RANGES["quick"], around=(1.5,), calls=20)
+    yield guidance, "RANGES", {**guidance.RANGES, "quick": scales}
 
 
 def main() -> int:
@@ -34,7 +42,7 @@ def main() -> int:
     entry = importlib.import_module("headless.__main__")
     door = entry.door()
 
-    def part(name: str) -> object:
+    def part(name: str) -> Any:  # noqa: ANN401
         return importlib.import_module(f"{entry.PACK}.{name}")
 
     comfyui, jobs = part("headless.comfyui"), part("headless.jobs")
@@ -42,7 +50,8 @@ def main() -> int:
 
     def start(*given: object, **named: object) -> None:
         original(*given, **named)
-        shrink(part)
+        for thing, name, value in small(part):
+            setattr(thing, name, value)
 
     comfyui.start = start
     return door.main(sys.argv[1:])
