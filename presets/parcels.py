@@ -56,7 +56,7 @@ def unparcel(data: bytes) -> Iterator[tuple[str, bytes | str]]:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except BROKEN as error:
         raise PresetError("This is no zip archive, or it is damaged. Make it again.") from error
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     if len(entries) > MAX_ENTRIES:
         raise PresetError(f"An archive has at most {MAX_ENTRIES} files, this one has "
                           f"{len(entries)}. Split it.")
