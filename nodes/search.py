@@ -98,9 +98,9 @@ class SearchSolver(io.ComfyNode):
         """See io.ComfyNode. Every input is a list; only prompts may have more than one entry."""
         chosen = guider[0] if guider else _guider(model, positive, negative, cfg[0])
         numbers = read_steps(steps[0])
-        chosen, reach = _spread(chosen, cfg_to[0])
+        chosen, reach = spread(chosen, cfg_to[0])
         config = SearchConfig(numbers[0], method[0], effort[0], seed[0], denoise[0], reach)
-        guidance = _checked(float(getattr(chosen, "cfg", 1.0)))
+        guidance = checked_cfg(float(getattr(chosen, "cfg", 1.0)))
         size = fitting_latent(chosen.model_patcher, latent[0])
         key = search_key(chosen, size, config, numbers)
         screen = Screen(chosen.model_patcher, cls.hidden.unique_id, vae[0] if vae else None)
@@ -214,7 +214,12 @@ def fitting_latent(model: io.Model.Type, latent: dict) -> Any:  # noqa: ANN401
     return empty_latent(model, latent)
 
 
-def _checked(cfg: float) -> float:
+def checked_cfg(cfg: float) -> float:
+    """The scale itself.
+
+    Raises:
+        ValueError: for one that no preset can state.
+    """
     if not 0 <= cfg <= MOST_CFG:
         raise ValueError(f"CFG must lie in 0 to {MOST_CFG:g} for a preset, found {cfg:g}. Set "
                          "the guider's CFG to the one you sample with.")
@@ -319,8 +324,12 @@ def _guider(model: list[io.Model.Type] | None, positive: list[list] | None,
     return make_guider(model[0], joined(positive), joined(negative or positive), cfg)
 
 
-def _spread(guider: Guider, high: float) -> tuple[Guider, float]:
-    """The guider in the middle of a CFG range from its own scale, and how far its ends are."""
+def spread(guider: Guider, high: float) -> tuple[Guider, float]:
+    """The guider in the middle of a CFG range from its own scale, and how far its ends are.
+
+    Raises:
+        ValueError: for a range that ends where it begins, or below.
+    """
     low = float(getattr(guider, "cfg", 1.0))
     if not high:
         return guider, 0.0

@@ -12,7 +12,8 @@ from torch import Tensor
 from ..solver_search.canvas import PLAIN
 from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
-from ..solver_search.search import Problem, RowDenoise, Run
+from ..solver_search.run import Run
+from ..solver_search.search import Problem, RowDenoise
 from .comfy_bridge.latents import first_medium
 from .comfy_bridge.model import ModelFacts, clocks, first_sigma
 from .comfy_bridge.ordinary import screened
