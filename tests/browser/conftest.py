@@ -24,7 +24,7 @@ from .page import FrontEnd
 playwright = pytest.importorskip("playwright.sync_api")
 HERE = Path(__file__).parent
 VIEW = {"width": 1600, "height": 1000}
-PATIENCE = 15_000  # ms; two busy cores
+PATIENCE = 30_000  # ms; two busy cores
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.VueNodes.Enabled": False,

@@ -101,7 +101,7 @@ def test_another_file_still_goes_to_comfyui(front: FrontEnd) -> None:
     graph = front.graph()
     front.drop(json.dumps({**graph, "nodes": graph["nodes"][:1], "links": []})
                .encode(), "workflow.json")
-    front.wait_js("(app) => app.rootGraph.nodes.length === 1", seconds=20)
+    front.wait_js("(app) => app.rootGraph.nodes.length === 1")
 
 
 def test_the_compare_viewer_flips_and_says_one_sentence(front: FrontEnd, renderer: str) -> None:
