@@ -1,7 +1,7 @@
 """Who may import whom, and what no file of the pack may contain.
 
-Rooms: web and headless -> nodes -> presets -> solver_search. Only nodes/comfy_bridge touches ComfyUI's Python
-API; the other nodes know comfy_api, ComfyUI's public interface for nodes.
+Rooms: web and headless -> nodes -> presets -> solver_search. Only nodes/comfy_bridge touches
+ComfyUI's Python API; the other nodes know comfy_api, ComfyUI's public interface for nodes.
 """
 
 from __future__ import annotations
