@@ -8,6 +8,7 @@ from .comfy_bridge.folders import register_folders
 from .comfy_bridge.web import register_routes
 from .compare import CompareSolvers
 from .dropdown import register as register_dropdown
+from .measure import MeasureSolver
 from .preset_nodes import LoadSolverPreset, SaveSolverPreset
 from .routes import ROUTES
 from .search import SearchSolver
@@ -15,6 +16,7 @@ from .use import SolverSampler, UseSolver
 
 NODES: list[type[io.ComfyNode]] = [
     SearchSolver, LoadSolverPreset, SolverSampler, UseSolver, SaveSolverPreset, CompareSolvers,
+    MeasureSolver,
 ]
 
 

@@ -40,8 +40,9 @@ UNKEPT = "No journal of this search is kept"
 log = logging.getLogger("solver-search")
 
 
-class OtherSearch(Exception):
-    """A journal's records are not those of this search."""
+class OtherSearch(BaseException):
+    """A journal's records are not those of this search; no handler of a model's errors is meant.
+    """
 
 
 class Journal(Records):

@@ -20,6 +20,7 @@ from pathlib import Path
 from ..presets.fields import PresetError
 from ..presets.preset import Preset
 from ..presets.store import MAX_NAME, SUFFIX, check_name, save
+from . import measured
 
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what a killed write leaves behind
 OLD = 3600.0  # seconds
@@ -83,6 +84,11 @@ class Saving:
             candidate = stem[: MAX_NAME - len(ending)].rstrip(" .") + ending
         return candidate
 
+    def take_over(self, path: Path) -> str:
+        """Let a file that an earlier run of the same search has left be replaced; its name."""
+        self.marks[path.stem] = _mark(path)
+        return path.stem
+
     def keep(self, preset: Preset) -> None:
         """Write it under its name, or the next free one where another file has come; a failure
         is remembered, not raised."""
@@ -126,6 +132,8 @@ class Saving:
         path = save(self.folder, _renamed(preset, name), name=name, overwrite=True)
         self.names[asked], self.marks[name] = name, _mark(path)
         self.ids[asked] = preset.id
+        if preset.info.error is not None:
+            measured.keep([preset], self.folder)
 
     def _ours(self, name: str) -> bool:
         """Whether nothing is there, or what we wrote last and nobody has touched."""
