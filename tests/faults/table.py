@@ -19,9 +19,9 @@ from .hurting import (
     filled,
     for_more_than,
     noisy,
-    remembering,
     raising,
     raising_in_backward,
+    remembering,
     since,
 )
 from .runner import (
