@@ -71,6 +71,7 @@ def asked(tmp_path: Path) -> Callable[..., list[str]]:
 def do(arguments: list[str], heard: Heard) -> int:
     """As door.main, without starting ComfyUI again."""
     options, _ = load("headless.door").understood(arguments)
+    load("headless.request").check(options)
     listener = load("headless.signals").Listener()
     with listener.listening():
         return load("headless.job").run_job(options, heard, load("headless.clock").Clock(),
@@ -269,3 +270,27 @@ def test_lines_are_json_and_the_last_says_how_it_ended(tmp_path: Path) -> None:
     lines.tell("end", lines=["for people"], exit=0)
     said = json.loads(stream.getvalue())
     assert said.pop("time") > 0 and said == {"event": "end", "exit": 0}
+
+
+def test_presets_are_shown_measured_and_compared(quick: None, asked: Callable,
+                                                 tmp_path: Path) -> None:
+    preset = ROOT / "demo" / "presets" / "Demo flow 6 steps.safetensors"
+    door = load("headless.door")
+    options, _ = door.understood(["show", str(preset), str(tmp_path / "none")])
+    heard = Heard()
+    assert options.run(options, [], heard, None) == 2
+    shown, = heard.all("preset")
+    assert shown["steps"] == 6 and len(shown["solver"]["sigmas"]) == 7 and heard.all("error")
+
+    model = asked()[1:7]
+    for command, more in (("measure", []), ("compare", ["--out", str(tmp_path / "sheet")])):
+        options, _ = door.understood([command, str(preset), *model, "--seeds", "2", "--cfg", "2.5",
+                                      "--size", "64x64", "--batch", "2", *more])
+        heard = Heard()
+        assert getattr(load("headless.measuring"), command)(options, heard) == 0
+        end, = heard.all("end")
+        assert end["state"] == "done" and end["size"] == [64, 64]
+    assert {path.name for path in (tmp_path / "sheet").iterdir()} == {
+        "comparison.json", "contact_sheet.png"}
+    rows = json.loads((tmp_path / "sheet" / "comparison.json").read_text("utf-8"))["rows"]
+    assert rows[-1]["label"] == "Demo flow 6 steps" and rows[-1]["calls"] == 6

@@ -1,7 +1,7 @@
 """Who may import whom, and what no file of the pack may contain.
 
-Rooms: web and headless -> nodes -> presets -> solver_search. Only nodes/comfy_bridge touches ComfyUI's Python
-API; the other nodes know comfy_api, ComfyUI's public interface for nodes.
+Rooms: web and headless -> nodes -> presets -> solver_search. Only nodes/comfy_bridge touches
+ComfyUI's Python API; the other nodes know comfy_api, ComfyUI's public interface for nodes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 from .pack import load
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("solver_search", "presets", "nodes", "headless")  # each may import itself and those before it
+# Each may import itself and those before it.
+ROOMS = ("solver_search", "presets", "nodes", "headless")
 PYTHON = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 PACK = [ROOT / "__init__.py", *PYTHON]
 THIRD_PARTY = {
