@@ -294,3 +294,51 @@ def test_presets_are_shown_measured_and_compared(quick: None, asked: Callable,
         "comparison.json", "contact_sheet.png"}
     rows = json.loads((tmp_path / "sheet" / "comparison.json").read_text("utf-8"))["rows"]
     assert rows[-1]["label"] == "Demo flow 6 steps" and rows[-1]["calls"] == 6
+
+
+def parts_of_the_demo(folder: Path) -> dict[str, Path]:
+    """The demo checkpoint as a diffusion model and a VAE, a LoRA, and a CLIP-L of which only one
+    layer is in the file: ComfyUI then leaves the others as they are."""
+    from safetensors.torch import load_file, save_file
+
+    whole = load_file(CHECKPOINT)
+    vae = {k.removeprefix("first_stage_model."): v for k, v in whole.items() if "first_stage" in k}
+    layer = "diffusion_model.joint_blocks.0.x_block.attn.qkv"
+    width = whole[f"model.{layer}.weight"].shape
+    parts = {"model": {k: v for k, v in whole.items() if "diffusion_model" in k}, "vae": vae,
+             "lora": {f"{layer}.lora_A.weight": torch.ones(1, width[1]),
+                      f"{layer}.lora_B.weight": torch.ones(width[0], 1)},
+             "clip": {"text_model.encoder.layers.0.mlp.fc1.weight": torch.ones(3072, 768)}}
+    for name, tensors in parts.items():
+        save_file(tensors, folder / f"{name}.safetensors")
+    return {name: folder / f"{name}.safetensors" for name in parts}
+
+
+def test_parts_are_loaded_by_comfyuis_own_nodes(quick: None, asked: Callable,
+                                                tmp_path: Path) -> None:
+    parts, door = parts_of_the_demo(tmp_path), load("headless.door")
+    arguments = [word for word in asked() if word not in ("--checkpoint", str(CHECKPOINT))]
+    options, _ = door.understood([
+        *arguments, "--model", str(parts["model"]), "--vae", str(parts["vae"]), "--lora",
+        f"{parts['lora']}:0.5", "--shift", "5", "--text-encoder", str(parts["clip"]),
+        "--clip-type", "stable_diffusion"])
+    loading = load("headless.loading")
+    loaded = loading.load(options)
+    known = load("nodes.comfy_bridge.model").facts(loaded.model)
+    assert (known.family, known.shift, known.file_name) == ("SD3", 5.0, "model.safetensors")
+    patch, = next(iter(loaded.model.patches.values()))
+    assert len(loaded.model.patches) == 1 and patch[0] == 0.5
+    assert loaded.vae is not None
+    options.encoder = "CLIPTextEncode"
+    [(tensor, about)] = loading.encode(loaded, "a cat", options)
+    assert tensor.shape == (1, 77, 768) and "pooled_output" in about
+    options.distilled_guidance = 2.0
+    assert loading.encode(loaded, "a cat", options)[0][1]["guidance"] == 2.0
+    for name, value, words in (("clip_type", "nope", "one of stable_diffusion"),
+                               ("model", "m.gguf", "no file m.gguf"),
+                               ("text_encoder", ["a"] * 5, "at most 4")):
+        with pytest.raises(load("headless.exits").Refusal, match=words):
+            loading.load(type(options)(**{**vars(options), name: value}))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(load("headless.exits").Refusal, match="needs the pack ComfyUI-GGUF"):
+        loading.load(type(options)(**{**vars(options), "model": str(tmp_path / "m.gguf")}))
