@@ -99,8 +99,10 @@ def key_of_the_node(model: Any, steps: list[int]) -> str:  # noqa: ANN401
 
 def test_a_job_is_done_once_and_only_what_is_missing_later(
         quick: None, asked: Callable, tmp_path: Path, models: dict) -> None:
-    heard, out = Heard(), tmp_path / "out"
+    heard, out, own = Heard(), tmp_path / "out", load("nodes.comfy_bridge.folders").own_folder()
+    before = sorted(own.iterdir()) if own.is_dir() else []
     assert do(asked(steps="5, 4"), heard) == 0
+    assert (sorted(own.iterdir()) if own.is_dir() else []) == before  # it writes into --out alone
     assert heard.events[0][0] == "start" and heard.events[-1][0] == "end"
     end, first = heard.all("end")[0], presets(out)
     assert sorted(first) == [4, 5] and end["state"] == "done"
@@ -178,13 +180,16 @@ def test_what_cannot_be_is_refused_with_its_code(quick: None, asked: Callable,
     assert refused(asked("--out", str(tmp_path / "file"))).code == code.SAVING
 
 
-def test_too_little_memory_has_its_own_code(quick: None, asked: Callable,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_has_its_own_code_and_a_report(
+        quick: None, asked: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(load("nodes.comfy_bridge.session").Session, "_call", full)
-    assert refused(asked()).code == load("headless.exits").Exit.MEMORY
+    assert refused(asked("--name", "full")).code == load("headless.exits").Exit.MEMORY
+    report = json.loads((tmp_path / "out" / "full.json").read_text("utf-8"))
+    assert (report["exit"], report["state"], report["presets"]) == (4, "failed", [])
+    assert "not enough memory" in report["errors"][0]
 
 
 def test_the_cost_is_told_without_searching(quick: None, asked: Callable, tmp_path: Path) -> None:
@@ -342,3 +347,21 @@ def test_parts_are_loaded_by_comfyuis_own_nodes(quick: None, asked: Callable,
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     with pytest.raises(load("headless.exits").Refusal, match="needs the pack ComfyUI-GGUF"):
         loading.load(type(options)(**{**vars(options), "model": str(tmp_path / "m.gguf")}))
+
+
+def test_run_py_hands_over_what_is_for_the_command_and_for_comfyui(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import run
+
+    given: list[tuple[list[str], Path | None]] = []
+    monkeypatch.setattr(run, "_prepare", lambda options: Path("python"))
+    monkeypatch.setattr(run, "hand_over", lambda *what: given.append((*what, None)[:2]) or 0)
+    for words in (["search", "--steps", "5", "--", "--lowvram"],
+                  ["show", "--comfyui", str(tmp_path), "a"], ["serve", "--", "--cpu"]):
+        monkeypatch.setattr(run.sys, "argv", ["run.py", *words])
+        run.main()
+    (search, where), (show, _), (serve, root) = given
+    assert search[1:5] == [str(ROOT / "headless"), "search", "--steps", "5"] and where is None
+    assert search[5:7] == ["--", "--base-directory"] and search[-1] == "--lowvram"
+    assert show[1:] == [str(ROOT / "headless"), "show", "a", "--"]
+    assert serve == ["python", "-m", "launch.serve", "--cpu"] and root == ROOT
