@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,18 @@ def preset_in(folder: Path) -> Any:  # noqa: ANN401
     return load("presets.store").read(path)
 
 
+def evidence(folder: Path) -> dict[str, Any]:
+    """What a preset says, but for the seconds it took."""
+    known = asdict(preset_in(folder).info)
+    return {name: value for name, value in known.items() if name != "seconds"}
+
+
+def called(told: list[dict[str, Any]]) -> int:
+    """Calls of the network in one process."""
+    report = json.loads(Path(told[-1]["report"]).read_text("utf-8"))
+    return report["calls"]["network"]
+
+
 def journals(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.journal")]
 
@@ -104,12 +117,16 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(tmp_path: Path) 
             break
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
+    assert journals(killed)
     undisturbed = started(command(*as_arguments({**job, "out": str(whole)})), tmp_path / "log")
     again = started(command(*as_arguments({**job, "out": str(killed)})), tmp_path / "log2")
-    said = [list(events(process)) for process in (undisturbed, again)]
-    assert [process.wait() for process in (undisturbed, again)] == [0, 0], said
+    plain, resumed = [list(events(process)) for process in (undisturbed, again)]
+    assert [process.wait() for process in (undisturbed, again)] == [0, 0]
+    told = [event for event in resumed if event["event"] == "resumed"]
+    assert len(told) == 1 and told[0]["calls"] >= 100
     assert preset_in(killed).id == preset_in(whole).id
-    assert preset_in(killed).info.state == ""
+    assert evidence(killed) == evidence(whole)  # its proof, too, and what it has cost
+    assert called(resumed) < called(plain) and not journals(killed)
 
 
 @pytest.mark.skipif(comfyui_path() is None, reason="ComfyUI not found")
