@@ -203,6 +203,18 @@ def test_a_signal_is_handed_on_and_nothing_more_is_begun(stand_in: Path) -> None
     assert [one["verdict"] for one in heard.all("job") if "exit" in one] == ["kept"]
 
 
+def test_a_long_job_says_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = load("headless.runner")
+    clock = iter([0.0, 59.0, 61.0, 90.0, 130.0])
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
+    some = runner.Runner([], [], Heard(), "jobs")
+    job = load("headless.jobs").Job(3, [], None)
+    event = {"calls": 1200, "total": 6000, "seconds_left": 300}
+    said = [some._now_and_then(job, event) for _ in range(5)]
+    line = ["[3] 1,200 of 6,000 model calls, about 5 min left"]
+    assert said == [[], [], line, [], line]
+
+
 def test_an_event_as_long_as_a_solver_is_read(stand_in: Path) -> None:
     """asyncio's own limit of a line is 64 kB."""
     (stand_in / "stand_in.py").write_text(
