@@ -170,6 +170,20 @@ def test_a_signal_before_there_is_anything_is_told(quick: None, asked: Callable)
         do(asked(), heard)
 
 
+def test_a_second_signal_ends_at_once_but_not_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, asked = load("headless.signals"), []
+    clock = iter([100.0, 101.0, 110.0])
+    monkeypatch.setattr(signals.time, "monotonic", lambda: next(clock))
+    listener = signals.Listener()
+    listener.stop = lambda: asked.append(True) or True
+    with listener.listening():
+        terminate()
+        terminate()
+        with pytest.raises(load("headless.exits").Stopped):
+            terminate()
+    assert asked == [True]
+
+
 def test_what_cannot_be_is_refused_with_its_code(quick: None, asked: Callable,
                                                  tmp_path: Path) -> None:
     code = load("headless.exits").Exit
