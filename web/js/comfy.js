@@ -475,3 +475,10 @@ export function feed(node, name, source) {
   if (source.node) source.node.connect(source.slot, node, slot);
   else source.graph.inputNode.slots[source.slot].connect(node.inputs[slot], node);
 }
+
+// --- said ---
+
+/** Whether the page shows an app's inputs and pictures instead of the graph. */
+export function inAppMode() {
+  return !app.canvas?.canvas?.getClientRects().length;
+}
