@@ -72,7 +72,7 @@ class CompareSolvers(io.ComfyNode):
         say(said)
         shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(),
                  **said.ui(compare=comparison(results, pictures, cfg, as_files)),
-                 "table": (json.dumps(_data(results, cfg)),)}
+                 "table": (json.dumps(numbers_of(results, cfg)),)}
         return io.NodeOutput(sheet, table(results), ui=shown)
 
 
@@ -91,7 +91,7 @@ def measured(plan: Comparison, results: Results, model: ModelFacts, latent: Tens
     return found
 
 
-def _data(results: Results, cfg: float) -> dict[str, object]:
+def numbers_of(results: Results, cfg: float) -> dict[str, object]:
     """The numbers of all seeds, for whoever reads the outputs of a run."""
     rows = [as_row(way.measured) for way in results.ways]
     return {"reference": f"{TEACHER}, {REFERENCE_CALLS} calls", "seeds": len(rows[0]["errors"]),

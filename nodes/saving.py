@@ -84,6 +84,11 @@ class Saving:
             candidate = stem[: MAX_NAME - len(ending)].rstrip(" .") + ending
         return candidate
 
+    def take_over(self, path: Path) -> str:
+        """Let a file that an earlier run of the same search has left be replaced; its name."""
+        self.marks[path.stem] = _mark(path)
+        return path.stem
+
     def keep(self, preset: Preset) -> None:
         """Write it under its name, or the next free one where another file has come; a failure
         is remembered, not raised."""

@@ -15,68 +15,26 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.family import begun_from, outwards, share, whole_budget
-from ..solver_search.search import (
-    STOPPED,
-    Budget,
-    Event,
-    Problem,
-    Run,
-    SearchStopped,
-    is_autograd,
-    search,
-)
+from ..solver_search.run import Run, search
+from ..solver_search.search import STOPPED, Budget, Event, Problem, SearchStopped, is_autograd
 from ..solver_search.solver import Solver
 from .comfy_bridge.latents import first_medium
 from .comfy_bridge.memory import is_out_of_memory
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
+from .estimate import Estimate
 from .proof import Proof, Unseen, proof_calls, prove, ranged
 from .repeatable import check_memoryless
+from .said import in_words
 from .saving import plain
 from .search_setup import Setup
 from .search_setup import unseen as kept_prompts
 from .version import VERSION
 
-# After these the best so far is handed out; a cancelled job is none of them.
-FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Cost of a search, from one timed model call.
-
-    Args:
-        calls: most model calls of the search itself.
-        proof: most model calls of the measurement behind it.
-        seconds: about how long both take.
-        batch: pictures per call.
-        memory: bytes beside the weights.
-        gradient: whether the search differentiates through the model.
-    """
-
-    calls: int
-    proof: int
-    seconds: float
-    batch: int
-    memory: float
-    gradient: bool
-
-    @property
-    def text(self) -> str:
-        """For people, before the search starts."""
-        how = ", learning by gradients" if self.gradient else ""
-        return (f"about {duration(self.seconds)} and {self.memory / 2**30:.2g} GB of memory "
-                f"beside the model ({self.calls + self.proof:,} model calls at most, {self.batch} "
-                f"pictures at a time{how})")
-
-
-def duration(seconds: float) -> str:
-    """For people: 40 seconds, 6 minutes, 1 h 20 min."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"
-    minutes = round(seconds / 60)
-    return f"{minutes} minutes" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+# After these the best so far is handed out: a model and its patches are other people's code, which
+# may raise anything. A cancelled job is none of them.
+FAILURES = (Exception,)
 
 
 class Member(NamedTuple):
@@ -190,7 +148,7 @@ class Job:
             raise error
         self.broken, run.ended_by = True, "broke off"
         steps = f"for {run.problem.steps} steps " if self.more else ""
-        self.warnings.append(f"The search {steps}broke off: {_sentence(error)}")
+        self.warnings.append(f"The search {steps}broke off: {in_words(error)}")
 
     def _note_memory(self, session: Session) -> None:
         self._most = session.room.most
@@ -296,7 +254,7 @@ class Job:
         except SearchStopped:
             self.stopped = True
         except FAILURES as error:
-            self.warnings.append(f"The result could not be measured: {_sentence(error)}")
+            self.warnings.append(f"The result could not be measured: {in_words(error)}")
         self._note_memory(session)
         return proved
 
@@ -364,11 +322,6 @@ def _seen(x: Tensor, problem: Problem) -> Tensor:
     """What people look at of a search's state, in the model's units: the first medium."""
     whole = x if problem.balance is None else x / problem.balance.to(x.device)
     return problem.canvas.parts(whole)[0]
-
-
-def _sentence(error: Exception) -> str:
-    said = str(error).strip().split("\n")[0] or type(error).__name__
-    return said[0].upper() + said[1:].rstrip(".") + "."
 
 
 def _frames(latent: Tensor) -> int:

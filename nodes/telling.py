@@ -13,9 +13,9 @@ from ..solver_search.config import METHODS
 from ..solver_search.search import Event
 from ..solver_search.solver import Solver
 from .comfy_bridge.screen import Screen
+from .estimate import Estimate, duration
 from .live import Live
 from .said import Said
-from .search_job import Estimate, duration
 
 EVERY, LINE_EVERY = 0.25, 1.0  # seconds between states, and between lines of text
 POINTS = 200  # of a curve

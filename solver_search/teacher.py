@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .bends import Guidance
 from .forms import from_weights
-from .sample import Denoise, Guidance, sample
+from .sample import Denoise, sample
 from .solver import Solver
 from .tableaus import TABLEAUS
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, to_solver
+from ..run import Run
 from ..sample import sample
-from ..search import GradientError, Run, SearchError, is_autograd
+from ..search import GradientError, SearchError, is_autograd
 from ..solver import Solver
 
 # 16-bit models need long steps; a network that oscillates in time needs short ones.

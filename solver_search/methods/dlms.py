@@ -26,12 +26,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..begin import from_solver
 from ..designer import bend, deviations, inputs, new_designer
 from ..forms import from_denoised_rows
-from ..parameters import Parameters, Space, from_solver, to_solver
+from ..parameters import Parameters, Space, to_solver
 from ..part import step_rows
+from ..run import Run
 from ..sample import sample
-from ..search import Run, SearchError
+from ..search import SearchError
 from ..solver import Solver
 from ..tableaus import TABLEAUS, denoised_adams
 from ..teacher import Trajectory, accurate_teacher

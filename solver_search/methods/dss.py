@@ -17,8 +17,8 @@ from torch import Tensor
 from ..gradient import recomputed
 from ..losses import dss_loss
 from ..parameters import Form, Parameters, Space, to_solver, uniform_parameters
+from ..run import Run
 from ..sample import sample
-from ..search import Run
 from ..solver import Solver
 from ..teacher import Trajectory, accurate_teacher, euler_table
 from .descent import (

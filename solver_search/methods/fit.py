@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..parameters import Space, from_solver
-from ..search import Run
+from ..begin import from_solver
+from ..parameters import Space
+from ..run import Run
 from ..settled import checked_teacher
 from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from ..forms import denoised_steps
-from ..search import Problem, Run
+from ..run import Run
+from ..search import Problem
 from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory

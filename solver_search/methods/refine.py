@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..bases import BASIS, WEIGHTS
 from ..forms import denoised_steps
 from ..parameters import Parameters, Space, to_solver
 from ..plan import beside_rows, values_of
+from ..run import Run
 from ..sample import sample, told_levels
-from ..search import Run
-from ..solver import BASIS, WEIGHTS, Solver, SolverError
+from ..solver import Solver, SolverError
 from .coordinates import Coordinate, coordinates, moved, values
 from .rows import precise
 

@@ -17,11 +17,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..begin import from_solver
 from ..forms import denoised_steps
 from ..gradient import recomputed
-from ..parameters import Parameters, Space, from_solver, to_solver
+from ..parameters import Parameters, Space, to_solver
+from ..run import Run
 from ..sample import sample
-from ..search import Run, SearchError
+from ..search import SearchError
 from ..solver import Solver
 from ..tableaus import ADAMS_BASHFORTH, TABLEAUS, denoised_adams
 from ..teacher import Trajectory, accurate_teacher

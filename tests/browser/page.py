@@ -11,6 +11,7 @@ from launch.places import OUTPUT
 from launch.server import Server
 
 SCREENSHOTS = OUTPUT / "screenshots"
+LONG = 300.0  # seconds a run may take on a machine that is busy; a test goes on when it has ended
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 EVENTS = (*ENDS, "execution_start", "executed", "execution_cached", "solver_search.said",
           "solver_search.progress", "solver_search.presets")
@@ -90,7 +91,7 @@ class FrontEnd:
         self._ready()
 
     def _ready(self) -> None:
-        self.page.wait_for_function(READY, timeout=60_000)  # two busy cores
+        self.page.wait_for_function(READY, timeout=120_000)  # two busy cores
         self.page.evaluate(LISTEN, list(EVENTS))
 
     def js(self, code: str, value: Any = None) -> Any:  # noqa: ANN401
@@ -98,7 +99,7 @@ class FrontEnd:
         return self.page.evaluate(
             f"(value) => ({code})(window.comfyAPI.app.app, value)", value)
 
-    def wait_js(self, code: str, value: Any = None, seconds: float = 15) -> None:  # noqa: ANN401
+    def wait_js(self, code: str, value: Any = None, seconds: float = 30) -> None:  # noqa: ANN401
         """Wait until a function of (app, value) is true."""
         self.page.wait_for_function(
             f"(value) => ({code})(window.comfyAPI.app.app, value)", arg=value,
@@ -149,7 +150,7 @@ class FrontEnd:
         """The open workflow as it would be saved."""
         return self.js("(app) => app.rootGraph.serialize()")
 
-    def run(self, seconds: float = 60) -> str:
+    def run(self, seconds: float = LONG) -> str:
         """Queue the open workflow and wait for its end.
 
         Returns:
@@ -160,7 +161,7 @@ class FrontEnd:
             return "refused"
         return self.end(before, seconds)
 
-    def end(self, before: int = 0, seconds: float = 60) -> str:
+    def end(self, before: int = 0, seconds: float = LONG) -> str:
         """Wait for the end of what runs; `before` events are not looked at."""
         found = self.page.wait_for_function(
             "([ends, n]) => window.happened.slice(n).find(([name]) => ends.includes(name))?.[0]",
@@ -207,7 +208,7 @@ class FrontEnd:
         self.page.wait_for_timeout(150)
         return self.js("(app, id) => (" + SHOWN + ")([app, id])", node)
 
-    def wait_said(self, node: int, text: str, seconds: float = 8) -> str:
+    def wait_said(self, node: int, text: str, seconds: float = 30) -> str:
         """Wait until a node says this.
 
         Raises:

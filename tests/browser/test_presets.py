@@ -20,7 +20,7 @@ def test_a_new_preset_is_in_the_picker_at_once(front: FrontEnd, presets: Path) -
     assert front.run() == "execution_success"
     front.wait_js("(app, id) => app.rootGraph.getNodeById(id).widgets.find((w) => "
                   "w.name === 'preset').options.values.includes('brand new.safetensors')",
-                  ids["load"], seconds=10)
+                  ids["load"])
     front.choose(ids["load"], "preset", "brand new.safetensors")
     card = next(c for c in front.ask("/presets")["presets"] if c["name"] == "brand new")
     assert front.widget(ids["load"], "pin") == card["id"]
@@ -50,7 +50,7 @@ def test_the_automatic_entry_pins_what_it_took(front: FrontEnd) -> None:
     assert front.run() == "execution_success"
     mine = next(c for c in front.ask("/presets")["presets"] if c["file"] == DEMO_PRESET)
     front.wait_js("(app, [id, pin]) => app.rootGraph.getNodeById(id).widgets.find((w) => "
-                  "w.name === 'pin').value === pin", [ids["load"], mine["id"]], seconds=10)
+                  "w.name === 'pin').value === pin", [ids["load"], mine["id"]])
 
 
 def test_load_goes_into_a_subgraph_and_runs_there(front: FrontEnd) -> None:

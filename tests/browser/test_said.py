@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .page import FrontEnd
+from .page import LONG, FrontEnd
 from .workflows import searching, with_preset
 
 CFG_WARNING = "CFG"
@@ -61,7 +61,7 @@ def test_stop_and_keep_hands_out_the_best_and_says_so(front: FrontEnd, presets: 
     front.js("(app) => app.queuePrompt(0, 1)")
     front.page.wait_for_function(
         "() => window.happened.some(([n, s]) => n === 'solver_search.progress' && s.best)",
-        timeout=60_000)
+        timeout=LONG * 1000)
     front.js("(app, id) => app.canvas.centerOnNode(app.rootGraph.getNodeById(id))",
              ids["search"])
     front.reload()  # a search goes on without the page, and the page finds it again
