@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,13 +27,14 @@ from .live import LIVE
 from .pictures import above_each_other, solver_picture, to_tensor
 from .preset_nodes import all_presets
 from .report import report, report_broken, report_found, report_stopped
-from .said import Said
-from .saving import Saving
+from .said import Said, in_words, spoken
+from .saving import Saving, reason
 from .search_job import Job, Member
 from .step_list import read_steps
 from .telling import Telling, tables
 from .types import CATEGORY, SolverSocket
 
+log = logging.getLogger("solver-search")
 MOST_CFG = 1000.0  # that a preset can state
 METHOD_HELP = "\n".join(f"{name}: {info.sentence}" for name, info in METHODS.items())
 EFFORT_HELP = "\n".join([
@@ -85,6 +87,7 @@ class SearchSolver(io.ComfyNode):
         return True
 
     @classmethod
+    @spoken
     def execute(cls, latent: list[dict], steps: list[str | int], method: list[str],
                 effort: list[str], seed: list[int], name: Sequence[str] = ("",),
                 cfg: Sequence[float] = (4.0,), denoise: Sequence[float] = (1.0,),
@@ -138,7 +141,7 @@ class Search:
         if isinstance(error, (Interrupted, SearchStopped)):
             state, verdict = "stopped", f"Stopped after {self.telling.spent}."
         else:
-            state, verdict = "failed", str(error)
+            state, verdict = "failed", in_words(error)
         verdict += f" Kept, not finished: {', '.join(kept)}." if kept else " Nothing was saved."
         said = Said(verdict, tuple(self.saving.troubles.values()))
         self.telling.ended(state, said)
@@ -170,10 +173,12 @@ class Search:
         if telling.screen.vae_fails:
             warnings.append("The VAE does not fit this model, so pictures have preview colours.")
         named = _family([m._replace(preset=saving.named(m.preset)) for m in found])
+        missing = [member.preset.info.name for member, asked in zip(named, found, strict=True)
+                   if asked.preset.info.name in saving.troubles]
         if job.stopped:
-            said = report_stopped(named, telling.spent, warnings)
+            said = report_stopped(named, telling.spent, warnings, missing)
         else:
-            said = (report_broken if job.broken else report)(named, warnings)
+            said = (report_broken if job.broken else report)(named, warnings, missing)
         state = "stopped" if job.stopped else "failed" if job.broken else "done"
         telling.ended(state, said, whole=state == "done")
         say(said)
@@ -243,8 +248,12 @@ def _output(cls: type[io.ComfyNode], preset: Preset,
             shown: Sequence[tuple[Preset, Sequence[tuple[int, float]]]],
             said: Said) -> io.NodeOutput:
     plot = to_tensor(above_each_other([solver_picture(p.solver, curve) for p, curve in shown]))
-    return io.NodeOutput(preset, plot, said.text,
-                         ui={**ui.PreviewImage(plot, cls=cls).as_dict(), **said.ui()})
+    try:
+        preview = ui.PreviewImage(plot, cls=cls).as_dict()
+    except OSError as error:  # the disk of ComfyUI's temporary files is full: the outputs are not
+        log.warning("The plot cannot be shown on the node: %s", reason(error))
+        preview = {}
+    return io.NodeOutput(preset, plot, said.text, ui={**preview, **said.ui()})
 
 
 def _member_name(name: str, steps: int, family: Sequence[int]) -> str:

@@ -26,13 +26,15 @@ from .comfy_bridge.session import Guider, Session, within
 from .estimate import Estimate
 from .proof import Proof, Unseen, proof_calls, prove, ranged
 from .repeatable import check_memoryless
+from .said import in_words
 from .saving import plain
 from .search_setup import Setup
 from .search_setup import unseen as kept_prompts
 from .version import VERSION
 
-# After these the best so far is handed out; a cancelled job is none of them.
-FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError)
+# After these the best so far is handed out: a model and its patches are other people's code, which
+# may raise anything. A cancelled job is none of them.
+FAILURES = (Exception,)
 
 
 class Member(NamedTuple):
@@ -146,7 +148,7 @@ class Job:
             raise error
         self.broken, run.ended_by = True, "broke off"
         steps = f"for {run.problem.steps} steps " if self.more else ""
-        self.warnings.append(f"The search {steps}broke off: {_sentence(error)}")
+        self.warnings.append(f"The search {steps}broke off: {in_words(error)}")
 
     def _note_memory(self, session: Session) -> None:
         self._most = session.room.most
@@ -252,7 +254,7 @@ class Job:
         except SearchStopped:
             self.stopped = True
         except FAILURES as error:
-            self.warnings.append(f"The result could not be measured: {_sentence(error)}")
+            self.warnings.append(f"The result could not be measured: {in_words(error)}")
         self._note_memory(session)
         return proved
 
@@ -320,11 +322,6 @@ def _seen(x: Tensor, problem: Problem) -> Tensor:
     """What people look at of a search's state, in the model's units: the first medium."""
     whole = x if problem.balance is None else x / problem.balance.to(x.device)
     return problem.canvas.parts(whole)[0]
-
-
-def _sentence(error: Exception) -> str:
-    said = str(error).strip().split("\n")[0] or type(error).__name__
-    return said[0].upper() + said[1:].rstrip(".") + "."
 
 
 def _frames(latent: Tensor) -> int:

@@ -43,7 +43,7 @@ def check_name(name: str) -> str:
         raise PresetError(f"The name must have 1 to {MAX_NAME} characters, found {len(stem)}.")
     if not NAME.fullmatch(stem):
         raise PresetError("The name may hold letters A to Z, digits, space and . _ - only, found "
-                          f"{stem!r}. Folders and accents are not possible.")
+                          f"{stem[:40]!r}. Folders and accents are not possible.")
     if stem.startswith((".", " ")) or stem.endswith((".", " ")):
         raise PresetError(f"The name must not start or end with a dot or a space, found "
                           f"{stem!r}.")
@@ -210,6 +210,8 @@ def fitting_name(name: str) -> str:
     taken_apart = unicodedata.normalize("NFKD", name)
     parts = NAME.findall("".join(c for c in taken_apart if not unicodedata.combining(c)))
     stem = re.sub(" +", " ", " ".join(parts))[:MAX_NAME].strip(" .")
+    while stem.lower().endswith(SUFFIX):
+        stem = stem[: -len(SUFFIX)].strip(" .")
     return "" if RESERVED.fullmatch(stem) else stem
 
 

@@ -51,8 +51,8 @@ class Heard:
 def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches of 300 model calls at most, on a server of no one."""
     load("headless.comfyui").load_pack(str(ROOT / "demo" / "comfy_nodes"))
-    for thing, name, value in small(load):
-        monkeypatch.setattr(thing, name, value)
+    for table, name, value in small(load):
+        monkeypatch.setitem(table, name, value)
 
 
 @pytest.fixture
