@@ -10,6 +10,7 @@ import { saidParts } from "./said.js";
 import { asSaid, keep, kept } from "./said_store.js";
 
 const NODE = "SolverSearch_Search";
+const HEIGHT = 206; // pixels of the card, kept free from the beginning: a node that grows covers others
 
 /** Where the cost that a node told last is kept. @param {any} node */
 function costKey(node) {
@@ -80,7 +81,7 @@ register({
 });
 eachNode("SolverSearch.LiveCard", NODE, (node) => {
   if (!settingOn("SolverSearch.Live")) return;
-  const element = el("div", { class: "solver-search-card", "aria-label": "This search" });
-  domWidget(node, "solver_search_live", element, { height: 30 });
+  const element = el("div", { class: "solver-search-card live-card", role: "region", tabIndex: 0, "aria-label": "This search" });
+  domWidget(node, "solver_search_live", element, { height: HEIGHT });
   follow(node, element);
 });

@@ -102,6 +102,13 @@ eachNode("SolverSearch.Said", null, (node) => {
   const said = key && settingOn("SolverSearch.Said") ? kept(localStorage, key) : null;
   if (said) show(node, said);
 });
+/** What the nodes of the prompt that was sent last said before, by the server's name of each. @type {Record<string, any>} */
+let echoes = {};
+onServerEvent("solver_search.echoes", (detail) => { echoes = detail?.nodes ?? {}; });
+onServerEvent("execution_cached", (detail) => {
+  for (const node of detail?.nodes ?? [])
+    if (echoes[node] && !boxes.has(nodeById(node))) heard(String(node), echoes[node]);
+});
 onServerEvent("executing", (detail) => runs(detail === null ? null : String(detail?.node ?? detail)));
 onServerEvent("solver_search.said", (detail) => heard(detail.node, detail));
 onExecuted(({ node, output }) => heard(node, output.solver_search?.[0]));
