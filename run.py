@@ -3,6 +3,8 @@
     python run.py demo        search a solver, compare it, write the results to output/
     python run.py test        all tests and the linter
     python run.py serve       start ComfyUI with this extension and leave it running
+    python run.py search      search presets without a browser; also show, measure and compare
+                              preset files (docs/headless.md)
     python run.py bench       the benchmarks (two hours; --small: minutes; --all: a night)
     python run.py matrix      what works with what, tried; writes docs/compatibility.md
     python run.py templates   ComfyUI's official workflow templates, walked; writes it there too
@@ -10,7 +12,7 @@
 
 The first start installs PyTorch and ComfyUI into this folder (.venv, .comfyui). With
 `--comfyui PATH` an existing ComfyUI is used instead, with its own Python or `--python PATH`.
-Arguments that are not listed here go to the program.
+Arguments that are not listed here go to the program; see `python run.py search --help`.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ PROGRAMS = {
     "matrix": "tests.matrix",
     "templates": "tests.templates",
     "train-demo": "demo.train",
+    **dict.fromkeys(("search", "show", "measure", "compare"), "headless"),
 }
 OLDEST = (3, 11)
+ROOT = Path(__file__).resolve().parent
 
 
 def main() -> int:
@@ -40,7 +44,8 @@ def main() -> int:
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
         sys.exit(__doc__)
-    options, rest = _parser().parse_known_args()
+    ours, comfy = _split(sys.argv[1:])
+    options, rest = _parser().parse_known_args(ours)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         python = _prepare(options)
@@ -48,7 +53,18 @@ def main() -> int:
         sys.exit("\nInterrupted; the next start continues the set-up.")
     except (RuntimeError, OSError) as error:
         sys.exit(f"\n{error}")
-    return hand_over([str(python), "-m", PROGRAMS[options.program], *rest])
+    program = PROGRAMS[options.program]
+    if program == "headless":  # its files are named from where people are
+        if options.comfyui is None:
+            comfy = [*_own_folders(), *comfy]
+        return hand_over([str(python), str(ROOT / program), options.program, *rest, "--", *comfy])
+    return hand_over([str(python), "-m", program, *rest, *comfy], ROOT)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Arguments before `--`, and those behind it, which argparse would mix."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:place], arguments[place + 1:]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,13 +87,21 @@ def _prepare(options: argparse.Namespace) -> Path:
     return use_existing(comfyui, options.python)
 
 
-def hand_over(command: list[str]) -> int:
-    """Become the program; signals then reach it directly.
+def _own_folders() -> list[str]:
+    """Arguments of ComfyUI: the models and packs of the one that was set up here."""
+    from launch.places import BASE
+
+    return ["--base-directory", str(BASE)]
+
+
+def hand_over(command: list[str], folder: Path | None = None) -> int:
+    """Become the program, in a folder; signals then reach it directly.
 
     Windows cannot replace a process, so there it is a child that is waited for; Ctrl-C reaches
     every process of the console, and the child decides what it means.
     """
-    os.chdir(Path(__file__).resolve().parent)
+    if folder is not None:
+        os.chdir(folder)
     if os.name != "nt":
         os.execv(command[0], command)
     child = subprocess.Popen(command)

@@ -2,8 +2,9 @@
 
     python -m launch.locales
 
-English comes from the nodes' schemas and from web/js/settings.js; other languages are written by
-hand in locales/LANGUAGE/nodeDefs.json. A help page, web/docs/NODE/LANGUAGE.md, is written by hand
+English comes from the nodes' schemas, from web/js/settings.js and from each t("...") in web/js (in
+main.json, under "solverSearch": English is the key); other languages are written by hand in
+locales/LANGUAGE. A help page, web/docs/NODE/LANGUAGE.md, is written by hand
 but for its inputs and outputs, which are put in from that language's nodeDefs.json. The English
 one is also web/docs/NODE.md, which ComfyUI shows in every other language. A test compares.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ PREFIX = "SolverSearch_"
 INPUTS = {"en": "## Inputs", "zh": "## 输入"}
 OUTPUTS = {"en": "## Outputs", "zh": "## 输出"}
 COLON = {"en": ": ", "zh": "："}
+SPOKEN = re.compile(r'\bt\(\s*("(?:[^"\\]|\\.)*")')
+PAGE = "solverSearch"  # the key in main.json
 NEXT = re.compile(r"^## ", re.MULTILINE)
 QUOTED = r"""\s*("[^"]*"|'[^']*')\s*"""
 SWITCH = re.compile(r"\[" + ",".join([QUOTED] * 4) + r",?\s*\]")
@@ -69,6 +73,17 @@ def setting_words(script: str) -> Words:
              for part, _, name, tooltip in SWITCH.findall(script)] + ALONE.findall(script)
     return {id_.replace(".", "_"): {"name": name[1:-1], "tooltip": tooltip[1:-1]}
             for id_, name, tooltip in found}
+
+
+def page_words(scripts: Iterable[str]) -> dict[str, str]:
+    """What web/js says: every t("...") of these scripts, in alphabetical order."""
+    found = {json.loads(quoted) for script in scripts for quoted in SPOKEN.findall(script)}
+    return {text: text for text in sorted(found)}
+
+
+def all_scripts() -> list[str]:
+    """Texts of web/js."""
+    return [path.read_text("utf-8") for path in sorted((ROOT / "web" / "js").glob("*.js"))]
 
 
 def page(text: str, words: Words, language: str) -> str:
@@ -128,6 +143,8 @@ def main() -> None:
     write(LOCALES / "en" / "nodeDefs.json", english)
     script = (ROOT / "web" / "js" / "settings.js").read_text("utf-8")
     write(LOCALES / "en" / "settings.json", setting_words(script))
+    main = {key: words for key, words in read("en", "main.json").items() if key != PAGE}
+    write(LOCALES / "en" / "main.json", {**main, PAGE: page_words(all_scripts())})
     for path, text in pages({"en": english, "zh": read("zh", "nodeDefs.json")}).items():
         path.write_text(text, encoding="utf-8")
 

@@ -9,6 +9,7 @@ from .comfy_bridge.folders import register_folders
 from .comfy_bridge.web import on_prompt, register_routes
 from .compare import CompareSolvers
 from .dropdown import register as register_dropdown
+from .measure import MeasureSolver
 from .pins import set_aside
 from .preset_nodes import LoadSolverPreset, SaveSolverPreset
 from .routes import ROUTES
@@ -17,6 +18,7 @@ from .use import SolverSampler, UseSolver
 
 NODES: list[type[io.ComfyNode]] = [
     SearchSolver, LoadSolverPreset, SolverSampler, UseSolver, SaveSolverPreset, CompareSolvers,
+    MeasureSolver,
 ]
 
 

@@ -10,37 +10,47 @@ from ..presets.preset import Preset
 from ..presets.shelf import Listed
 from ..presets.words import guidance_range, promise
 from .comfy_bridge.ordinary_lists import ordinary_lists
+from .measured import NOTHING, Known, told
 
-SAME = ("name", "family", "prediction", "guidance", "guidance_low", "guidance_high", "width",
+SAME = ("name", "family", "prediction", "guidance", "guidance_low", "guidance_high",
+        "guidance_measured", "width",
         "height", "frames", "denoise", "shift", "sigma_max", "error", "error_interval",
-        "baseline_error", "baseline", "held_out_seeds", "author", "notes", "created", "method",
-        "licence", "builtin", "state", "architecture", "header_hash", "precision", "patches")
+        "error_median", "error_elsewhere", "baseline_error", "baseline", "baseline_interval",
+        "baseline_median", "baseline_elsewhere", "difference_interval", "held_out_seeds",
+        "author", "notes", "created", "method",
+        "licence", "builtin", "state", "architecture", "header_hash", "precision", "patches",
+        "measured")
 PICTURES = ("picture", "reference_picture")
 
 
-def card(preset: Preset, file: Listed | None, *, pictures: bool) -> dict[str, Any]:
+def card(preset: Preset, file: Listed | None, *, pictures: bool,
+         figures: Known = NOTHING) -> dict[str, Any]:
     """What a list shows of a preset; unknown is null or "".
 
     Args:
         preset: it.
         file: where it lies; None: not in a folder.
         pictures: whether the file has any.
+        figures: preset id -> what was measured on this machine.
     """
     info = preset.info
     return {**{key: getattr(info, key) for key in SAME}, "file": file.name if file else "",
             "id": preset.id, "own": bool(file and file.own), "model": info.model_name,
             "flow": preset.solver.flow, "steps": preset.solver.nfe, "pictures": pictures,
             "promise": promise(info, calls=preset.solver.nfe), "range": guidance_range(info),
+            "here": told(preset, figures),
             "bytes": file.size if file else 0, "mtime": file.mtime if file else None}
 
 
-def detail(found: Contents, file: Listed | None) -> dict[str, Any]:
+def detail(found: Contents, file: Listed | None,
+           figures: Known = NOTHING) -> dict[str, Any]:
     """A card with the numbers and everything else the file says, pictures left out."""
     preset, solver = found.preset, found.preset.solver
     facts = {key: value for key, value in asdict(preset.info).items()
              if value not in ("", None, 0) and key not in PICTURES}
     start = solver.start
-    return {**card(preset, file, pictures=any(getattr(preset.info, p) for p in PICTURES)),
+    pictures = any(getattr(preset.info, p) for p in PICTURES)
+    return {**card(preset, file, pictures=pictures, figures=figures),
             "sigmas": solver.sigmas.tolist(), "weights": solver.weights.tolist(),
             "start": None if start is None else start.tolist(),
             "beside": {name: rows.tolist() for name, rows in solver.beside.items()},

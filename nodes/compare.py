@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -11,13 +12,17 @@ from ..presets.preset import Preset
 from ..solver_search.teacher import TEACHER
 from .comfy_bridge.console import say
 from .comfy_bridge.latents import decode, empty_latent, first_medium
+from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.ordinary import POPULAR_SAMPLERS
 from .comfy_bridge.screen import Screen
 from .comfy_bridge.session import make_guider, within
 from .compared import as_row, comparison, sheet_rows, table, tried, verdict
 from .contenders import EVERYTHING, NODE_ONLY, POPULAR, Comparison, Results
 from .evidence import REFERENCE_CALLS
+from .measure import on_model
+from .measured import keep
 from .pictures import contact_sheet, to_tensor
+from .proof import told
 from .said import spoken
 from .types import CATEGORY, SolverSocket, solver_input
 
@@ -56,6 +61,7 @@ class CompareSolvers(io.ComfyNode):
                           len(first_medium(size)), opponents, told=screen.progress)
         guider = make_guider(model, positive, negative, cfg)
         results = within(guider, size, plan.run, seed=seed)
+        keep(measured(plan, results, facts(model), first_medium(size), cfg))
         pictures = [decode(vae, latents) for latents in results.pictures]
         columns = [f"seed {number + 1}" for number in results.shown]
         sheet = to_tensor(contact_sheet(sheet_rows(results, pictures), columns))
@@ -66,11 +72,26 @@ class CompareSolvers(io.ComfyNode):
         say(said)
         shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(),
                  **said.ui(compare=comparison(results, pictures, cfg, as_files)),
-                 "table": (json.dumps(_data(results, cfg)),)}
+                 "table": (json.dumps(numbers_of(results, cfg)),)}
         return io.NodeOutput(sheet, table(results), ui=shown)
 
 
-def _data(results: Results, cfg: float) -> dict[str, object]:
+def measured(plan: Comparison, results: Results, model: ModelFacts, latent: Tensor,
+             cfg: float) -> list[Preset]:
+    """The solvers with what was found of them; not those whose search began at these seeds."""
+    found = []
+    for preset, way in zip(plan.presets, results.of("solver"), strict=True):
+        rival = min((w for w in results.of("builtin") if w.measured.calls == way.measured.calls),
+                    key=lambda w: w.mean)
+        known = on_model(preset, model, latent, cfg)
+        info = replace(told(known, way.measured, rival.measured, rival.tried),
+                       held_out_prompts=0, reference=f"{TEACHER}, {REFERENCE_CALLS} calls")
+        if preset.info.seed != plan.seed and not preset.partial:
+            found.append(replace(known, info=info))
+    return found
+
+
+def numbers_of(results: Results, cfg: float) -> dict[str, object]:
     """The numbers of all seeds, for whoever reads the outputs of a run."""
     rows = [as_row(way.measured) for way in results.ways]
     return {"reference": f"{TEACHER}, {REFERENCE_CALLS} calls", "seeds": len(rows[0]["errors"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -41,10 +42,14 @@ def is_clear(one: Measured, other: Measured) -> bool:
 
 def sentence(results: Results) -> str:
     """On how many seeds ours is nearer, and what the built-in needs for the same."""
-    ours, rival = results.ours.measured, results.rival.measured
-    nearer, count = int((ours.errors < rival.errors).sum()), len(ours.errors)
-    said = f"'{ours.label}' is nearer on {nearer} of {count} seeds"
+    ours = results.ours.measured
+    said = f"'{ours.label}' is nearer on {nearer(results)} of {len(ours.errors)} seeds"
     return f"{said}{_needs(results.equal)}."
+
+
+def nearer(results: Results) -> int:
+    """On how many seeds ours lands nearer than the best of ComfyUI's own."""
+    return int((results.ours.measured.errors < results.rival.measured.errors).sum())
 
 
 def _needs(equal: Equal | None) -> str:
@@ -77,7 +82,8 @@ def comparison(results: Results, pictures: list[Tensor], cfg: float, refer: Refe
              for way, shown in zip(results.ways, pictures[1:], strict=True)]
     return {"reference_calls": REFERENCE_CALLS, "seeds": len(results.ours.measured.errors),
             "cfg": cfg, "shown": results.shown, "tiles": [reference, *tiles],
-            "sentence": sentence(results)}
+            "sentence": sentence(results), "nearer": nearer(results),
+            "equal": None if results.equal is None else asdict(results.equal)}
 
 
 def _tile(way: Way, shown: list[int], images: list[dict[str, Any]]) -> dict[str, Any]:

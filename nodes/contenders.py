@@ -137,7 +137,7 @@ class Comparison:
             check_model(preset, session.sampling)
         rivals = {calls: self._rivals(session, calls)
                   for calls in sorted({p.solver.nfe for p in self.presets})}
-        count = _Count(self._planned(rivals), self.told)
+        count = CallCount(self._planned(rivals), self.told)
         session.on_call = count.add
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.seeds, *session.latent_image.shape[1:])
@@ -176,17 +176,24 @@ class Comparison:
         return planned + sum(longer) * min(EQUAL_SEEDS, self.seeds)
 
 
-class _Count:
-    """Model calls made of those planned."""
+class CallCount:
+    """Model calls made of those planned.
+
+    Args:
+        planned: how many there will be at most.
+        told: called with both after each.
+    """
 
     def __init__(self, planned: int, told: Callable[[int, int], None]) -> None:
         self.done, self.planned, self.told = 0, planned, told
 
     def add(self, pictures: int) -> None:
+        """So many more were made."""
         self.done += pictures
         self.told(min(self.done, self.planned - 1), self.planned)
 
     def end(self) -> None:
+        """That is all."""
         self.told(self.planned, self.planned)
 
 

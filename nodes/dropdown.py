@@ -16,6 +16,7 @@ from .comfy_bridge.console import say
 from .comfy_bridge.dropdown import NAME, add_names, wanted
 from .comfy_bridge.model import facts, flow_shift, plain_schedule, prediction, time
 from .matching import RANGE_TOLERANCE, best_match
+from .measured import all_figures
 from .preset_nodes import all_presets
 
 
@@ -35,7 +36,8 @@ def sample_solver_search(model: Callable[..., Tensor], x: Tensor, sigmas: Tensor
         NoPresetError: when no preset is made for this kind of model.
     """
     patcher = model.inner_model.model_patcher
-    best = best_match(list(all_presets().values()), facts(patcher), 0)
+    best = best_match(list(all_presets().values()), facts(patcher), 0,
+                      measured=all_figures())
     sampler = as_sampler(best)
     return sampler.sampler_function(model, x, sigmas, extra_args, callback, disable,
                                     **sampler.extra_options)

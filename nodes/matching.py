@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from ..presets.info import PresetInfo
 from ..presets.preset import Preset
-from ..presets.words import SAME_GUIDANCE
+from ..presets.words import SAME_GUIDANCE, difference_is_clear
 from .behind import Wish
 from .comfy_bridge.model import ModelFacts
+from .measured import NOTHING, Known, here
 from .said import Said
 from .unsearched import METHOD, unsearched, worth
 
@@ -45,8 +46,8 @@ def _same_checkpoint(info: PresetInfo, model: ModelFacts) -> bool:
     return bool(info.model_name) and info.model_name == model.file_name
 
 
-def verdict(preset: Preset, model: ModelFacts) -> Said:
-    """How far the preset's numbers hold for this model."""
+def verdict(preset: Preset, model: ModelFacts, own: PresetInfo | None = None) -> Said:
+    """How far the preset's numbers hold for this model; `own`: what was measured here of it."""
     info, suits = preset.info, level(preset, model)
     said = {
         3: "Made for this checkpoint.",
@@ -57,6 +58,8 @@ def verdict(preset: Preset, model: ModelFacts) -> Said:
     }[suits]
     if info.method == METHOD and suits >= 2:
         said = f"Nobody has searched for this model. {worth(model.flow)}"
+    if own is not None and suits < 3:
+        said = f"Measured on this checkpoint, on this machine: {_figures(own)}"
     if preset.partial:
         said += f" For image to image at denoise {info.denoise:g} and below."
     shifted = ""
@@ -66,17 +69,27 @@ def verdict(preset: Preset, model: ModelFacts) -> Said:
     return Said(said, (UNFINISHED,) if info.state else (), (shifted,) if shifted else ())
 
 
+def _figures(own: PresetInfo) -> str:
+    gain = _gain(own)
+    if not gain:
+        return "as near as the best built-in sampler."
+    share = abs(gain) / (own.baseline_error or 1.0)
+    return (f"error {share:.0%} lower than the best built-in sampler." if gain > 0 else
+            f"the best built-in sampler is better, by {share:.0%}. Take that instead.")
+
+
 def judge(preset: Preset, model: ModelFacts) -> str:
     """The verdict in one line."""
     return verdict(preset, model).text.replace("\n", " ")
 
 
 def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
-               wish: Wish | None = None, pin: str = "") -> Preset:
+               wish: Wish | None = None, pin: str = "", measured: Known = NOTHING) -> Preset:
     """The preset that suits a model best.
 
-    Finished ones come before unfinished ones, then in this order: made for this checkpoint,
-    measured, its CFG range holds the CFG wished or comes near, as many steps as wished, of
+    Finished ones come before unfinished ones, then in this order: made for this checkpoint, or
+    found better than the built-in samplers on it here; not found worse here; measured; its CFG
+    range holds the CFG wished or comes near, as many steps as wished, of
     nearest size, the first in `presets`.
 
     Args:
@@ -86,6 +99,7 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
             that suit the model as well and were searched at the same CFG.
         wish: what the samplers behind will ask for.
         pin: id of the preset to take if it is still there and can be used.
+        measured: preset id -> what was measured on this machine.
 
     Raises:
         NoPresetError: without a model, or when none can be used.
@@ -93,7 +107,9 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
     if model is None:
         raise NoPresetError("Connect a model to let the node choose a preset, or pick one by "
                             "name.")
-    fitting = [p for p in presets if level(p, model) >= 2 and steps in (0, p.solver.nfe)]
+    cfg = wish.cfg if wish else None
+    fitting = [p for p in presets if steps in (0, p.solver.nfe) and (
+        level(p, model) >= 2 or level(p, model) and better_here(here(p, model, cfg, measured)))]
     whole = [p for p in fitting if not p.partial]
     if not whole:
         at = f" with {steps} steps" if steps else ""
@@ -101,15 +117,36 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
                             f"({model.family}). Make one with the Search Solver node, or pick "
                             "one by name and compare.")
     pinned = [p for p in whole if p.id == pin] if pin else []
-    best = max(pinned or whole, key=lambda preset: _rank(preset, model, wish or Wish()))
+    best = max(pinned or whole, key=lambda p: _rank(p, model, wish or Wish(), measured))
     return replace(best, siblings=tuple(p for p in fitting if _kin(p, best, model)))
 
 
-def _rank(preset: Preset, model: ModelFacts, wish: Wish) -> tuple:
-    info = preset.info
-    return (not info.state, level(preset, model), info.error is not None,
-            -_guidance_distance(info, wish.cfg), preset.solver.nfe == wish.steps,
-            -_size_distance(info, wish.pixels))
+def _rank(preset: Preset, model: ModelFacts, wish: Wish, measured: Known) -> tuple:
+    own, info = here(preset, model, wish.cfg, measured), preset.info
+    good, bad = better_here(own), worse_here(own)
+    if own is not None and (own.guidance == wish.cfg or info.error is None):
+        info = replace(info, error=own.error, guidance=own.guidance, guidance_low=None,
+                       guidance_high=None, guidance_measured="")
+    return (not preset.info.state, 3 if good else level(preset, model), not bad,
+            info.error is not None, -_guidance_distance(info, wish.cfg),
+            preset.solver.nfe == wish.steps, -_size_distance(info, wish.pixels))
+
+
+def better_here(own: PresetInfo | None) -> bool:
+    """Whether own figures say that it is better than the best built-in sampler."""
+    return _gain(own) > 0
+
+
+def worse_here(own: PresetInfo | None) -> bool:
+    """Whether own figures say that the best built-in sampler is better."""
+    return _gain(own) < 0
+
+
+def _gain(own: PresetInfo | None) -> float:
+    """How much smaller the error is than the best built-in's; 0 where that may be chance."""
+    if own is None or own.error is None or own.baseline_error is None:
+        return 0.0
+    return own.baseline_error - own.error if difference_is_clear(own) else 0.0
 
 
 def _guidance_distance(info: PresetInfo, cfg: float | None) -> float:
@@ -131,14 +168,15 @@ def _size_distance(info: PresetInfo, pixels: float | None) -> float:
 
 
 def best_or_unsearched(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
-                       wish: Wish | None = None, pin: str = "") -> Preset:
+                       wish: Wish | None = None, pin: str = "",
+                       measured: Known = NOTHING) -> Preset:
     """As best_match; where nothing can be used, a table that needs no search.
 
     Raises:
         NoPresetError: without a model.
     """
     try:
-        return best_match(presets, model, steps, wish, pin)
+        return best_match(presets, model, steps, wish, pin, measured)
     except NoPresetError:
         if model is None:
             raise

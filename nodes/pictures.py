@@ -123,7 +123,8 @@ def _curve_panel(curve: Sequence[tuple[int, float]]) -> Image.Image:
     image, draw = _panel("Error on unseen noise while searching")
     best = np.minimum.accumulate([error for _, error in curve])
     calls = np.array([count for count, _ in curve], dtype=float)
-    height = np.log(best / best[-1] + 1e-12)
+    least = max(best[-1], 1e-12)  # an error of 0 has no logarithm
+    height = np.log(np.maximum(best, least) / least)
     top = max(height.max(), 1e-6)
     points = [_place(float(c / calls[-1]), float(h / top))
               for c, h in zip(calls, height, strict=True)]

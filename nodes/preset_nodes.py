@@ -26,6 +26,7 @@ from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.web import presets_changed, running_extra, running_prompt
 from .echo import above
 from .matching import best_or_unsearched, verdict
+from .measured import all_figures, here
 from .pins import AUTOMATIC, CHOICES, pin_of, write_pin
 from .said import Said, harmless, spoken
 from .types import CATEGORY, KEPT, SolverSocket, solver_input
@@ -105,7 +106,8 @@ class LoadSolverPreset(io.ComfyNode):
         wish = wish_behind(cls.hidden.prompt, cls.hidden.unique_id)
         if preset == AUTOMATIC:
             pin = pin_of(pin, cls.hidden.unique_id, running_extra())
-            loaded = best_or_unsearched(list(all_presets().values()), known, steps, wish, pin)
+            loaded = best_or_unsearched(list(all_presets().values()), known, steps, wish, pin,
+                                        all_figures())
             _remember(cls, pin, loaded)
         else:
             loaded = read(preset_path(preset))
@@ -202,7 +204,8 @@ def _is_there(name: str, preset: Preset) -> bool:
 def _about(loaded: Preset, model: ModelFacts | None, wish: Wish, pin: str, *,
            automatic: bool) -> Said:
     """What is worth knowing of a loaded preset."""
-    suits = Said(loaded.promise) if model is None else verdict(loaded, model)
+    suits = Said(loaded.promise) if model is None else verdict(
+        loaded, model, here(loaded, model, wish.cfg, all_figures()))
     first = f"Took '{loaded.info.name}'. {suits.verdict}" if automatic else suits.verdict
     changed = ""
     if pin and pin != loaded.id:

@@ -24,11 +24,10 @@ from torch import Tensor
 
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.metrics import paired
-from ..solver_search.search import Run, SearchError
-from ..solver_search.settled import Settled, lengthened, lengths, settled
+from ..solver_search.run import Run
+from ..solver_search.search import SearchError
 from ..solver_search.solver import Solver, SolverError
 from ..solver_search.tableaus import TABLEAUS
-from ..solver_search.teacher import TEACHER
 from .comfy_bridge.model import first_sigma
 from .comfy_bridge.ordinary import (
     POPULAR_SAMPLERS,
@@ -41,50 +40,29 @@ from .evidence import (
     Measured,
     Rounds,
     Trial,
-    accurate_ends,
     contest,
     foremost,
-    make_trial,
     runs_of_contest,
     runs_of_rounds,
 )
+from .extent import (
+    EXTENTS,
+    FINALISTS,
+    PARTS,
+    calls_each,
+    check_calls,
+    most_final,
+    most_seeds,
+    size_of_part,
+)
 from .guidance import AtScale, Elsewhere, calls_of_range, measure_around, range_of, with_range
 from .search_setup import Setup
+from .unseen import Unseen
 
-FINALISTS = 3
 APART = 2.0  # standard errors of the paired difference
 EVEN = 0.02  # of the error: a difference known to be smaller is no reason for more seeds
-CHECKED = 2  # seeds on which the reference's length is settled
-PARTS = 2  # into which the seeds are divided that are always measured
 LATER, LATER_KEPT = 8, (4, FINALISTS, FINALISTS)  # settings with a later member of a family
 LATER_ELSEWHERE = 2  # at each other CFG scale
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much a proof does.
-
-    Args:
-        rounds: of the contest.
-        reference: model calls of the shortest reference; the longest is the next length.
-        everything: whether every deterministic sampler takes part, or the popular ones.
-    """
-
-    rounds: Rounds
-    reference: int
-    everything: bool = False
-
-    @property
-    def longest(self) -> int:
-        """Model calls of the longest reference."""
-        return lengthened(self.reference)
-
-
-EXTENTS = {
-    "quick": Extent(Rounds(((1, 10), (3, 5), (6, FINALISTS)), 6), 32),
-    "standard": Extent(Rounds(((2, 16), (6, 6), (16, FINALISTS)), 12), 48),
-    "thorough": Extent(Rounds(((4, 24), (16, 8), (64, FINALISTS))), 64, everything=True),
-}
 
 
 @dataclass(frozen=True)
@@ -128,8 +106,8 @@ def prove(setup: Setup, session: Session, run: Run, preset: Preset,
     unseen = unseen or Unseen(setup, session, preset)
     ways = [lambda trial: trial.solver(preset.solver, preset.info.name)]
     ways += [lambda trial, s=s: trial.setting(s, calls) for s in standings.left]
-    seeds = 0 if first else (_most_final(setup, session, extent)
-                             // _each(setup, session, unseen.calls))
+    seeds = 0 if first else (most_final(setup, session, extent)
+                             // calls_each(setup, session, unseen.calls))
     trial, (ours, *others) = compared(unseen, ways, seeds)
     best = min(others, key=lambda m: m.mean if math.isfinite(m.mean) else math.inf)
     if not math.isfinite(ours.mean) or not math.isfinite(best.mean):
@@ -202,9 +180,9 @@ def proof_calls(setup: Setup, session: Session, others: Sequence[int] = ()) -> i
     extent, steps = EXTENTS[setup.config.effort], setup.config.steps
     tried = _tried(setup, session, steps)
     runs = runs_of_contest(tried, setup.config.sizes.searched, extent.rounds)
-    seeds = _most_seeds(setup, session, extent)  # on which the table of a built-in may run
-    own = (steps * (runs + seeds) + _check_calls(extent, max([steps, *others]))
-           + _most_final(setup, session, extent)
+    seeds = most_seeds(setup, session, extent)  # on which the table of a built-in may run
+    own = (steps * (runs + seeds) + check_calls(extent, max([steps, *others]))
+           + most_final(setup, session, extent)
            + sum(_later_calls(setup, session, steps) for steps in others))
     if session.guidance is None:
         return own
@@ -217,68 +195,12 @@ def _later_calls(setup: Setup, session: Session, steps: int) -> int:
     """Most model calls for a later member of a family."""
     rounds = _later(EXTENTS[setup.config.effort].rounds)
     runs = runs_of_rounds(LATER, setup.config.sizes.searched, rounds)
-    own = steps * (runs + (2 + FINALISTS) * PARTS * _size(setup))  # twice: a built-in's table
+    seeds = (2 + FINALISTS) * PARTS * size_of_part(setup)  # twice: the table of a built-in
+    own = steps * (runs + seeds)
     if session.guidance is None:
         return own
     return own + calls_of_range(steps, session.guidance, LATER_ELSEWHERE,
                                 range_of(setup.config), reference=False)
-
-
-class Unseen:
-    """Seeds that the search never saw, part by part, with a reference of `calls` model calls.
-
-    Args:
-        setup, session: see prove().
-        preset: what the reference must be able to judge: of a family, that of the most steps.
-    """
-
-    def __init__(self, setup: Setup, session: Session, preset: Preset) -> None:
-        extent = EXTENTS[setup.config.effort]
-        self.setup, self.session = setup, session
-        self.most = _most_seeds(setup, session, extent)
-        self.deal()
-        self.first = setup.unseen(session, 0, _size(setup))
-        self.settled = self._settled(extent, preset)
-        self.calls = self.settled.calls
-        self.parts: dict[int, Trial] = {}
-
-    def deal(self) -> None:
-        """Give these seeds their prompts."""
-        self.setup.deal(self.session, self.most)
-
-    @property
-    def text(self) -> str:
-        """For the file."""
-        off = "" if self.settled.agreed else f"; {self.settled.off:.2g} from a shorter one"
-        return f"{TEACHER}, {self.calls} calls{off}"
-
-    def __call__(self, part: int) -> Trial:
-        """Trial of one part; the session then has the prompts of these seeds."""
-        self.deal()
-        if part not in self.parts:
-            self.parts[part] = self._made(part)
-        return self.parts[part]
-
-    def _made(self, part: int) -> Trial:
-        starts, items = self.first if part == 0 else self.setup.unseen(
-            self.session, part, _size(self.setup))
-        return make_trial(self.session, starts, items, self.setup.batch,
-                          self.setup.config.denoise, self.calls)
-
-    def _settled(self, extent: Extent, preset: Preset) -> Settled:
-        """How many calls the reference needs to judge a solver."""
-        starts, items = (part[:CHECKED] for part in self.first)
-        session, setup, canvas = self.session, self.setup, self.session.canvas
-
-        def ends_of(calls: int) -> Tensor:
-            return accurate_ends(session, starts, items, setup.batch, calls,
-                                 setup.config.denoise)
-
-        def judged(reference: Tensor) -> float:
-            return Trial(session, starts, items, reference, setup.batch).again(ours).mean
-
-        ours = Trial(session, starts, items, starts, setup.batch).solver(preset.solver, "")
-        return settled(ends_of, judged, extent.reference, extent.longest, canvas)
 
 
 def _handed_out(setting: Setting, trial: Trial, preset: Preset,
@@ -312,29 +234,3 @@ def _later(rounds: Rounds) -> Rounds:
     """Of the contest with a later member of a family: fewer stay."""
     counts = [count for count, _ in rounds.stages]
     return Rounds(tuple(zip(counts, LATER_KEPT, strict=True)))
-
-
-def _size(setup: Setup) -> int:
-    """Seeds of a part."""
-    return -(-setup.config.sizes.evidence // PARTS)
-
-
-def _each(setup: Setup, session: Session, reference: int) -> int:
-    """Model calls that one more seed takes."""
-    return reference + (1 + FINALISTS) * setup.config.steps + setup.painting(session)
-
-
-def _most_final(setup: Setup, session: Session, extent: Extent) -> int:
-    """Most model calls of the comparison: if the reference must be long, there are no more seeds
-    than PARTS parts and what a tenth of the search's budget pays for."""
-    seeds = PARTS * _size(setup) * _each(setup, session, extent.longest)
-    return seeds + setup.config.sizes.model_calls // 10
-
-
-def _check_calls(extent: Extent, steps: int) -> int:
-    """Most model calls that settle the reference's length, with a solver of so many steps."""
-    return CHECKED * (sum(lengths(extent.reference, extent.longest)) + steps)
-
-
-def _most_seeds(setup: Setup, session: Session, extent: Extent) -> int:
-    return _most_final(setup, session, extent) // _each(setup, session, extent.reference)

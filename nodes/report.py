@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -14,24 +14,27 @@ from .search_job import Member
 AGAIN = "Turn on 'search again' to search anew."
 
 
-def report(found: Sequence[Member], warnings: Sequence[str]) -> Said:
-    """A search that ended by itself; members as they are named on disk."""
-    verdict = " ".join(_verdict(member.preset) for member in found)
+def report(found: Sequence[Member], warnings: Sequence[str],
+           missing: Collection[str] = ()) -> Said:
+    """A search that ended by itself; members as they are named on disk, but for the missing."""
+    verdict = " ".join(_verdict(member.preset, missing) for member in found)
     return Said(verdict, tuple(warnings), (*_details(found), f"torch {torch.__version__}"))
 
 
-def report_stopped(found: Sequence[Member], spent: str, warnings: Sequence[str]) -> Said:
+def report_stopped(found: Sequence[Member], spent: str, warnings: Sequence[str],
+                   missing: Collection[str] = ()) -> Said:
     """A search that somebody ended; what it had is handed out."""
-    named = " ".join(_verdict(m.preset) if not m.preset.info.state else
-                     f"Saved as '{m.preset.info.name}', not measured." for m in found)
+    named = " ".join(_verdict(m.preset, missing) if not m.preset.info.state else
+                     f"{_place(m.preset.info, missing)}, not measured." for m in found)
     return Said(f"Stopped by you after {spent}. {named}", tuple(warnings), _details(found))
 
 
-def report_broken(found: Sequence[Member], warnings: Sequence[str]) -> Said:
+def report_broken(found: Sequence[Member], warnings: Sequence[str],
+                  missing: Collection[str] = ()) -> Said:
     """A search that the model ended."""
-    names = " and ".join(f"'{member.preset.info.name}'" for member in found)
-    return Said(f"The search broke off; the best until then is saved as {names}, not measured.",
-                tuple(warnings), _details(found))
+    kept = " ".join(f"{_place(m.preset.info, missing)}, not measured." for m in found)
+    return Said(f"The search broke off; the best until then is there. {kept}", tuple(warnings),
+                _details(found))
 
 
 def report_found(preset: Preset) -> Said:
@@ -42,15 +45,20 @@ def report_found(preset: Preset) -> Said:
                 tuple(line for p in every for line in (p.promise, f"id {p.id}.")))
 
 
-def _verdict(preset: Preset) -> str:
+def _place(info: PresetInfo, missing: Collection[str]) -> str:
+    """Where a preset is."""
+    return f"{'Not saved:' if info.name in missing else 'Saved as'} '{info.name}'"
+
+
+def _verdict(preset: Preset, missing: Collection[str] = ()) -> str:
     info = preset.info
-    saved = f"Saved as '{info.name}':"
+    saved = f"{_place(info, missing)}:"
     if info.error is None:
-        return f"Saved as '{info.name}', not measured."
+        return f"{_place(info, missing)}, not measured."
     seeds = f"on {info.held_out_seeds} unseen seeds"
     if info.builtin:
-        return (f"{saved} the search found nothing better than {info.builtin}, so that is what is "
-                f"saved ({seeds}).")
+        return (f"{saved} the search found nothing better than {info.builtin}, so that is what it "
+                f"holds ({seeds}).")
     if not info.baseline_error:
         return f"{saved} error {info.error:.3g} {seeds}."
     setting = info.baseline.split(",")[0]

@@ -14,8 +14,8 @@ from typing import Any
 from ..presets import bin as bins
 from ..presets.container import MAX_BYTES, load_object
 from ..presets.fields import PresetError
-from ..presets.file import contents
-from ..presets.parcels import MAX_ZIP, parcel, unparcel
+from ..presets.file import contents, shared
+from ..presets.parcels import parcel
 from ..presets.pictures import media_type, picture_bytes
 from ..presets.preset import Preset
 from ..presets.shelf import Listed
@@ -34,6 +34,7 @@ from .cards import card, detail
 from .comfy_bridge.folders import own_folder, preset_files, shelf
 from .comfy_bridge.web import Answer, Call, Refusal, Reply, Route, hello, presets_changed
 from .live import LIVE
+from .measured import all_figures, own_lines
 
 BINARY = "application/octet-stream"
 WHICH = {"preset": "picture", "reference": "reference_picture"}
@@ -58,8 +59,8 @@ def _guarded(answer: Answer) -> Answer:
 
 def list_presets(call: Call) -> dict[str, Any]:
     """GET /presets."""
-    found = shelf()
-    cards = [card(entry.preset, entry.file, pictures=entry.pictures)
+    found, figures = shelf(), all_figures()
+    cards = [card(entry.preset, entry.file, pictures=entry.pictures, figures=figures)
              for entry in found.entries.values() if entry.preset is not None]
     broken = [{"file": name, "error": error} for name, error in found.broken.items()]
     return {"presets": cards, "broken": broken}
@@ -68,7 +69,7 @@ def list_presets(call: Call) -> dict[str, Any]:
 def one_preset(call: Call) -> dict[str, Any]:
     """GET /preset?file=: a card and everything that the file holds."""
     file = _file(call.get("file"))
-    return detail(contents(read_bytes(Path(file.path))), file)
+    return detail(contents(read_bytes(Path(file.path))), file, all_figures())
 
 
 def picture(call: Call) -> Reply:
@@ -83,20 +84,20 @@ def picture(call: Call) -> Reply:
 
 
 def share(call: Call) -> Reply:
-    """GET /share?file=: the file as it is."""
-    name, data = _sound(_file(call.get("file")))
+    """GET /share?file=&with=: the file to give away; `with`: see `_for_others`."""
+    name, data = _for_others(_file(call.get("file")), call)
     return Reply(data, BINARY, name)
 
 
 def export(call: Call) -> Reply:
-    """GET /export?file=&file=: several in one zip archive."""
+    """GET /export?file=&file=&with=: several in one zip archive; `with`: see `_for_others`."""
     listing = {file.name: file for file in preset_files()}
     wanted = dict.fromkeys(call.query.get("file", []))
     if not wanted:
         raise Refusal(400, "Choose at least one preset.")
     files: dict[str, bytes] = {}
     for name in wanted:
-        key, data = _sound(_known(listing.get(name), name))
+        key, data = _for_others(_known(listing.get(name), name), call)
         files[key if key not in files else f"{len(files)} {key}"] = data
     return Reply(parcel(files), "application/zip", "solver presets.zip")
 
@@ -123,28 +124,6 @@ def install(call: Call) -> dict[str, Any]:
         raise Refusal(409, f"{stem} is already there with other numbers. Give it another name, "
                            f"such as {free}.", free=free)
     return {"file": _keep(call.body, free), "already": False}
-
-
-def import_presets(call: Call) -> dict[str, Any]:
-    """POST /import: all presets of a zip archive, each under its name or the next free one."""
-    installed, already, refused = [], [], []
-    for name, found in unparcel(call.body):
-        try:
-            if isinstance(found, str):
-                raise PresetError(found)
-            preset, stem = contents(found).preset, check_name(name)
-            there = _twin(preset, stem, everywhere=True)
-            if there:
-                already.append(there)
-            else:
-                path = save_bytes(own_folder(), found, name=free_name(own_folder(), stem),
-                                  overwrite=False)
-                installed.append(path.name)
-        except PresetError as error:
-            refused.append({"name": name[:200], "error": str(error)})
-    if installed:
-        presets_changed()
-    return {"installed": installed, "already": already, "refused": refused}
 
 
 def rename_preset(call: Call) -> dict[str, Any]:
@@ -206,11 +185,17 @@ def _own(name: str) -> Listed:
     return file
 
 
-def _sound(file: Listed) -> tuple[str, bytes]:
-    """Name without folders and bytes of a file, once they have been found to be a preset."""
-    data = read_bytes(Path(file.path))
-    contents(data)
-    return Path(file.path).name, data
+def _for_others(file: Listed, call: Call) -> tuple[str, bytes]:
+    """Name without folders and bytes of a preset as it is given away.
+
+    What tells of a person goes along only if the request names it: `with=author`, `notes`,
+    `measured`, `pictures`, `workflow`, `others` (words that are none of ours), and `own`: what
+    was measured on this machine.
+    """
+    data, parts = read_bytes(Path(file.path)), call.query.get("with", [])
+    preset = contents(data).preset
+    own = own_lines(preset, all_figures()) if "own" in parts else ""
+    return Path(file.path).name, shared(data, parts, own)
 
 
 def _words(call: Call, *keys: str) -> dict[str, str]:
@@ -250,7 +235,6 @@ ROUTES = (
     _route("GET", "/picture", picture), _route("GET", "/share", share),
     _route("GET", "/export", export), _route("POST", "/inspect", inspect, MAX_BYTES),
     _route("POST", "/install", install, MAX_BYTES),
-    _route("POST", "/import", import_presets, MAX_ZIP),
     _route("POST", "/rename", rename_preset, SMALL), _route("POST", "/delete", delete, SMALL),
     _route("POST", "/restore", restore, SMALL), _route("GET", "/live", live),
     _route("GET", "/live/picture", live_picture), _route("POST", "/live/stop", live_stop, SMALL),

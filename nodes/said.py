@@ -72,8 +72,27 @@ def spoken(function: Callable[P, T]) -> Callable[P, T]:
     def speaking(*given: P.args, **named: P.kwargs) -> T:
         try:
             return function(*given, **named)
-        except (ValueError, RuntimeError) as error:
-            if not type(error).__module__.startswith(__name__.removesuffix("nodes.said")):
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            if not _ours(error):
                 raise
-            raise ValueError(str(error)) from error
+            raise ValueError(in_words(error)) from error
     return speaking
+
+
+def in_words(error: BaseException) -> str:
+    """An error as a sentence: our own as it is, others as the model's, with what they say."""
+    if not isinstance(error, Exception):
+        return "It was ended from outside."
+    said, kind = str(error).strip().split("\n")[0], type(error).__name__
+    if _ours(error):
+        return _sentence(said or kind)
+    named = said if " " in said else f"{kind} {said}".strip()
+    return _sentence(f"the model, or a patch on it, failed: {named}")
+
+
+def _ours(error: BaseException) -> bool:
+    return type(error).__module__.startswith(__name__.removesuffix("nodes.said"))
+
+
+def _sentence(said: str) -> str:
+    return said[0].upper() + said[1:] + ("" if said.endswith((".", "?", "!")) else ".")

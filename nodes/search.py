@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,17 +23,19 @@ from .comfy_bridge.screen import Interrupted, Screen, interrupt
 from .comfy_bridge.session import Guider, make_guider
 from .comfy_bridge.web import presets_changed
 from .found import found_again, search_key
+from .journals import FOLDER
 from .live import LIVE
 from .pictures import above_each_other, solver_picture, to_tensor
 from .preset_nodes import all_presets
 from .report import report, report_broken, report_found, report_stopped
-from .said import Said
-from .saving import Saving
+from .said import Said, in_words, spoken
+from .saving import Saving, reason
 from .search_job import Job, Member
 from .step_list import read_steps
 from .telling import Telling, tables
 from .types import CATEGORY, SolverSocket
 
+log = logging.getLogger("solver-search")
 MOST_CFG = 1000.0  # that a preset can state
 METHOD_HELP = "\n".join(f"{name}: {info.sentence}" for name, info in METHODS.items())
 EFFORT_HELP = "\n".join([
@@ -85,6 +88,7 @@ class SearchSolver(io.ComfyNode):
         return True
 
     @classmethod
+    @spoken
     def execute(cls, latent: list[dict], steps: list[str | int], method: list[str],
                 effort: list[str], seed: list[int], name: Sequence[str] = ("",),
                 cfg: Sequence[float] = (4.0,), denoise: Sequence[float] = (1.0,),
@@ -95,9 +99,9 @@ class SearchSolver(io.ComfyNode):
         """See io.ComfyNode. Every input is a list; only prompts may have more than one entry."""
         chosen = guider[0] if guider else _guider(model, positive, negative, cfg[0])
         numbers = read_steps(steps[0])
-        chosen, reach = _spread(chosen, cfg_to[0])
+        chosen, reach = spread(chosen, cfg_to[0])
         config = SearchConfig(numbers[0], method[0], effort[0], seed[0], denoise[0], reach)
-        guidance = _checked(float(getattr(chosen, "cfg", 1.0)))
+        guidance = checked_cfg(float(getattr(chosen, "cfg", 1.0)))
         size = fitting_latent(chosen.model_patcher, latent[0])
         key = search_key(chosen, size, config, numbers)
         screen = Screen(chosen.model_patcher, cls.hidden.unique_id, vae[0] if vae else None)
@@ -138,7 +142,7 @@ class Search:
         if isinstance(error, (Interrupted, SearchStopped)):
             state, verdict = "stopped", f"Stopped after {self.telling.spent}."
         else:
-            state, verdict = "failed", str(error)
+            state, verdict = "failed", in_words(error)
         verdict += f" Kept, not finished: {', '.join(kept)}." if kept else " Nothing was saved."
         said = Said(verdict, tuple(self.saving.troubles.values()))
         self.telling.ended(state, said)
@@ -164,16 +168,19 @@ class Search:
 
         job = Job(guider, latent, config, guidance, names[first], {n: names[n] for n in others},
                   key, listen, telling.called, telling.counted, telling.estimated, keep,
-                  telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node))
+                  telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node),
+                  telling.resumed, own_folder() / FOLDER, lambda: not saving.troubles)
         found = [self._pictured(member) for member in job.run()]
         warnings = [*job.warnings, *filter(None, (saving.warning(m.preset) for m in found))]
         if telling.screen.vae_fails:
             warnings.append("The VAE does not fit this model, so pictures have preview colours.")
         named = _family([m._replace(preset=saving.named(m.preset)) for m in found])
+        missing = [member.preset.info.name for member, asked in zip(named, found, strict=True)
+                   if asked.preset.info.name in saving.troubles]
         if job.stopped:
-            said = report_stopped(named, telling.spent, warnings)
+            said = report_stopped(named, telling.spent, warnings, missing)
         else:
-            said = (report_broken if job.broken else report)(named, warnings)
+            said = (report_broken if job.broken else report)(named, warnings, missing)
         state = "stopped" if job.stopped else "failed" if job.broken else "done"
         telling.ended(state, said, whole=state == "done")
         say(said)
@@ -209,7 +216,12 @@ def fitting_latent(model: io.Model.Type, latent: dict) -> Any:  # noqa: ANN401
     return empty_latent(model, latent)
 
 
-def _checked(cfg: float) -> float:
+def checked_cfg(cfg: float) -> float:
+    """The scale itself.
+
+    Raises:
+        ValueError: for one that no preset can state.
+    """
     if not 0 <= cfg <= MOST_CFG:
         raise ValueError(f"CFG must lie in 0 to {MOST_CFG:g} for a preset, found {cfg:g}. Set "
                          "the guider's CFG to the one you sample with.")
@@ -238,8 +250,12 @@ def _output(cls: type[io.ComfyNode], preset: Preset,
             shown: Sequence[tuple[Preset, Sequence[tuple[int, float]]]],
             said: Said) -> io.NodeOutput:
     plot = to_tensor(above_each_other([solver_picture(p.solver, curve) for p, curve in shown]))
-    return io.NodeOutput(preset, plot, said.text,
-                         ui={**ui.PreviewImage(plot, cls=cls).as_dict(), **said.ui()})
+    try:
+        preview = ui.PreviewImage(plot, cls=cls).as_dict()
+    except OSError as error:  # the disk of ComfyUI's temporary files is full: the outputs are not
+        log.warning("The plot cannot be shown on the node: %s", reason(error))
+        preview = {}
+    return io.NodeOutput(preset, plot, said.text, ui={**preview, **said.ui()})
 
 
 def _member_name(name: str, steps: int, family: Sequence[int]) -> str:
@@ -310,8 +326,12 @@ def _guider(model: list[io.Model.Type] | None, positive: list[list] | None,
     return make_guider(model[0], joined(positive), joined(negative or positive), cfg)
 
 
-def _spread(guider: Guider, high: float) -> tuple[Guider, float]:
-    """The guider in the middle of a CFG range from its own scale, and how far its ends are."""
+def spread(guider: Guider, high: float) -> tuple[Guider, float]:
+    """The guider in the middle of a CFG range from its own scale, and how far its ends are.
+
+    Raises:
+        ValueError: for a range that ends where it begins, or below.
+    """
     low = float(getattr(guider, "cfg", 1.0))
     if not high:
         return guider, 0.0

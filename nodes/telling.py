@@ -13,9 +13,9 @@ from ..solver_search.config import METHODS
 from ..solver_search.search import Event
 from ..solver_search.solver import Solver
 from .comfy_bridge.screen import Screen
+from .estimate import Estimate, duration
 from .live import Live
 from .said import Said
-from .search_job import Estimate, duration
 
 EVERY, LINE_EVERY = 0.25, 1.0  # seconds between states, and between lines of text
 POINTS = 200  # of a curve
@@ -67,6 +67,12 @@ class Telling:
                                     "calls": estimate.calls + estimate.proof,
                                     "memory_bytes": int(estimate.memory)}}
         self.begun = time.monotonic()
+        self.push(force=True)
+
+    def resumed(self, calls: int) -> None:
+        """It goes on from where an earlier search had ended."""
+        self.state["sentence"] = (f"Going on where it stopped: {calls:,} of "
+                                  f"{self.state['total']:,} model calls.")
         self.push(force=True)
 
     def event(self, event: Event, steps: int) -> None:

@@ -7,6 +7,7 @@ its metadata when the file is dropped onto the canvas. FORMAT.md specifies the b
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,10 @@ from .preset import TENSORS, Preset, check_rows, tensors
 FORMAT = "solver-search-preset"
 VERSION = 2  # the newest; files without guidance weights are of version 1
 FLOW = {"true": True, "false": False}
+KNOWN_WORDS = {"format", "version", "id", "flow", "workflow"}  # beside the fields of PresetInfo
+PARTS = {"author": ("author",), "notes": ("notes",), "measured": ("measured",),
+         "pictures": ("picture", "reference_picture"), "workflow": ("workflow",)}
+OTHERS = "others"
 
 
 def dump(preset: Preset, workflow: str | None = None) -> bytes:
@@ -78,6 +83,31 @@ def renamed(data: bytes, name: str) -> bytes:
     return pack(metadata, arrays)
 
 
+def shared(data: bytes, parts: Collection[str], measured: str = "") -> bytes:
+    """A file to give away: what tells of its owner is in it only where it is named.
+
+    Args:
+        data: the file.
+        parts: which of PARTS, and OTHERS for the words that are none of ours, go along.
+        measured: figures of the one who shares, added to those of others; "": none.
+
+    Raises:
+        PresetError: not a preset, or figures that no preset may state.
+    """
+    preset = parse(data)
+    metadata, arrays = unpack(data, TENSORS)
+    left_out = {key for part, keys in PARTS.items() if part not in parts for key in keys}
+    if OTHERS not in parts:
+        left_out |= metadata.keys() - KNOWN_WORDS - kinds().keys()
+    if not left_out & metadata.keys() and not measured:
+        return data
+    kept = {key: text for key, text in metadata.items() if key not in left_out}
+    if measured:
+        lines = "\n".join(filter(None, (preset.info.measured, measured)))
+        kept["measured"] = replace(preset.info, measured=lines).measured
+    return pack(kept, arrays)
+
+
 @dataclass(frozen=True)
 class Contents:
     """All that a file holds.
@@ -103,8 +133,7 @@ def contents(data: bytes) -> Contents:
     """
     preset = parse(data)
     metadata = unpack(data, TENSORS)[0]
-    known = {"format", "version", "id", "flow", "workflow", *kinds()}
-    others = tuple(sorted(key for key in metadata if key not in known))
+    others = tuple(sorted(metadata.keys() - KNOWN_WORDS - kinds().keys()))
     return Contents(preset, int(metadata["version"]), "workflow" in metadata, others)
 
 

@@ -83,6 +83,7 @@ class PresetInfo:
     header_hash: Annotated[str, Hex(64)] = ""  # sha256 of the checkpoint's safetensors header
     precision: Annotated[str, Text(40)] = ""  # such as "float16, stored float8_e4m3fn"
     patches: Annotated[str, Text(400)] = ""  # such as "LoRA: 2 patches"
+    measured: Annotated[str, Text(2000, lines=True)] = ""  # by others than the author, a line each
 
     def __post_init__(self) -> None:
         for name, kind in kinds().items():

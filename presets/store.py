@@ -43,7 +43,7 @@ def check_name(name: str) -> str:
         raise PresetError(f"The name must have 1 to {MAX_NAME} characters, found {len(stem)}.")
     if not NAME.fullmatch(stem):
         raise PresetError("The name may hold letters A to Z, digits, space and . _ - only, found "
-                          f"{stem!r}. Folders and accents are not possible.")
+                          f"{stem[:40]!r}. Folders and accents are not possible.")
     if stem.startswith((".", " ")) or stem.endswith((".", " ")):
         raise PresetError(f"The name must not start or end with a dot or a space, found "
                           f"{stem!r}.")
@@ -88,7 +88,7 @@ def save_bytes(folder: Path, data: bytes, *, name: str, overwrite: bool) -> Path
         raise TakenError(f"{target.name} is a preset that comes with Solver Search; it would be "
                          "hidden. Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
-    _write(target, data, overwrite=overwrite)
+    write_file(target, data, overwrite=overwrite)
     return target
 
 
@@ -171,7 +171,7 @@ def rename(folder: Path, path: Path, name: str) -> Path:
         written = save_bytes(path.parent, data, name=stem, overwrite=False)
         path.unlink()
         return written
-    _write(path, data, overwrite=True)
+    write_file(path, data, overwrite=True)
     os.replace(path, target)
     return target
 
@@ -210,6 +210,8 @@ def fitting_name(name: str) -> str:
     taken_apart = unicodedata.normalize("NFKD", name)
     parts = NAME.findall("".join(c for c in taken_apart if not unicodedata.combining(c)))
     stem = re.sub(" +", " ", " ".join(parts))[:MAX_NAME].strip(" .")
+    while stem.lower().endswith(SUFFIX):
+        stem = stem[: -len(SUFFIX)].strip(" .")
     return "" if RESERVED.fullmatch(stem) else stem
 
 
@@ -236,7 +238,13 @@ def _target(folder: Path, stem: str) -> Path:
     return target
 
 
-def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
+def write_file(target: Path, data: bytes, *, overwrite: bool) -> None:
+    """Write a file wholly or not at all.
+
+    Raises:
+        TakenError: it is there and `overwrite` is off.
+        OSError: the disk refuses; an earlier file is then untouched.
+    """
     # Beside the target: os.replace is atomic only within one file system. Opened plainly rather
     # than by tempfile, whose files only the owner may read.
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")

@@ -12,7 +12,8 @@ from .methods.dss import DssSettings, beyond_paper, dss
 from .methods.fit import FitSettings, fit
 from .methods.gits import GitsSettings, gits
 from .methods.s4s import S4SSettings, s4s
-from .search import Budget, Run
+from .run import Run
+from .search import Budget
 from .teacher import TEACHER
 
 

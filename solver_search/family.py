@@ -18,7 +18,8 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from .clocks import Clock
-from .search import Budget, Run
+from .run import Run
+from .search import Budget
 from .solver import Solver
 
 FURTHER = 1 / 3  # of one search's budget, for each further number of steps

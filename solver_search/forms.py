@@ -14,7 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .solver import WEIGHTS, Solver
+from .bases import WEIGHTS
+from .solver import Solver
 
 ROUNDING = 1e-13  # float64 recursions of 1000 rows leave up to 2e-15 of what was subtracted
 

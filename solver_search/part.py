@@ -25,10 +25,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .bases import BASIS, WEIGHTS
 from .clocks import Clock
 from .forms import denoised_steps, from_denoised_rows, from_weights, increments, reach
 from .plan import plan_of
-from .solver import BASIS, WEIGHTS, Solver, SolverError
+from .solver import Solver, SolverError
 from .tableaus import TABLEAUS
 
 Kind = Literal["whole", "piece", "moved piece", "stretched", "placed"]

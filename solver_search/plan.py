@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .bases import BASIS, Basis
 from .canvas import Canvas
 from .forms import denoised_steps, increments
 from .history import most_kept, reads
-from .solver import BASIS, Basis, Solver
+from .solver import Solver
 
 
 @dataclass(frozen=True)

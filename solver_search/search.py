@@ -1,13 +1,12 @@
 """What a search is: a problem, a budget, events, and the best solver so far.
 
-A method is a function (problem, run, settings) that offers solvers to the Run. The Run counts
-model calls, measures each offer on held-out starts, keeps the best and stops the method by an
-exception; whatever ends a search, run.best is there.
+A method is a function (problem, run, settings) that offers solvers to the Run. The Run (run.py)
+counts model calls, measures each offer on held-out starts, keeps the best and stops the method by
+an exception; whatever ends a search, run.best is there.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,12 +16,9 @@ from torch import Tensor
 from .canvas import PLAIN, Canvas
 from .clocks import Clock
 from .designer import Feature
-from .metrics import relative_errors
-from .sample import Denoise, DivergedError, sample
+from .sample import DivergedError
 from .solver import Solver
-from .teacher import Trajectory, trace
 
-MOST_TRAJECTORY_BYTES = 2**34
 STOPPED = "stopped by the user"
 RowDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -121,243 +117,5 @@ class Event:
     stage: str = ""  # what is being done: see Run.stage
     builtin: str = ""  # the offer is this setting of ComfyUI's own samplers
     solver: Solver | None = None
-    picture: Tensor | None = None  # (1, C, ...) the offer's end state of a held-out start
-
-
-@dataclass
-class Run:
-    """Book-keeping of one search: counts, curve, best so far, stop.
-
-    Args:
-        problem: what is searched.
-        budget: when to stop.
-        on_event: told of every offer and phase.
-        stop: asked before every model call; true ends the search.
-        on_call: told the model calls spent, after each.
-        traced: a teacher with its trajectories of the same starts: it is not run again.
-        settled: a teacher whose length was checked on the same starts.
-        ranking: names of schedules, the better ones first, where a method ranked them.
-        tables: handcrafted tables worth trying, where it is known (otherwise all).
-        stage: what is being done: "teacher" (trajectories to learn from), "known" (ready-made
-            solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
-    """
-
-    problem: Problem
-    budget: Budget = field(default_factory=Budget)
-    on_event: Callable[[Event], None] = lambda event: None
-    stop: Callable[[], bool] = lambda: False
-    on_call: Callable[[int], None] = lambda calls: None
-    best: Solver | None = None
-    best_error: float = float("inf")
-    best_label: str = ""
-    best_errors: Tensor | None = None
-    curve: list[tuple[int, float]] = field(default_factory=list)
-    model_calls: int = 0
-    reference: Tensor | None = None
-    added: Tensor | None = None
-    teacher_calls: int = 0
-    traced: tuple[Solver, Trajectory] | None = None
-    settled: Solver | None = None
-    ranking: list[str] = field(default_factory=list)
-    tables: tuple[str, ...] = ()
-    stage: str = "teacher"
-    ended_by: str = ""
-    started: float = field(default_factory=time.monotonic)
-    ended: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the search, until now or until it ended."""
-        return (self.ended or time.monotonic()) - self.started
-
-    @property
-    def stopped(self) -> bool:
-        """Whether somebody ended it before it was done."""
-        return self.ended_by == STOPPED
-
-    def call(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
-        """The problem's denoise in batches, counted.
-
-        Raises:
-            SearchStopped: when the budget is spent or a stop was asked for.
-            SearchError: when the model returns NaN or infinity.
-        """
-        size = self.problem.batch
-        if len(x) > size:
-            sigma = sigma.expand(len(x))
-            parts, added = [], []
-            for i in range(0, len(x), size):
-                parts.append(self.call(x[i:i + size], sigma[i:i + size], items[i:i + size]))
-                added += [] if self.added is None else [self.added]
-            self.added = torch.cat(added) if len(added) == len(parts) else None
-            return torch.cat(parts)
-        self._check(len(x))
-        self.model_calls += len(x)
-        denoised = self.problem.denoise(x, sigma, items)
-        self.added = self.problem.guidance()
-        self.on_call(self.model_calls)
-        if not torch.isfinite(denoised.detach()).all():
-            kept = "" if self.best is None else " The best solver so far is kept."
-            raise SearchError(f"the model returned NaN or infinity at sigma "
-                              f"{float(sigma.detach().reshape(-1)[0]):.4g}.{kept} Try a higher "
-                              "precision for the model.")
-        return denoised
-
-    def denoise(self, items: Tensor) -> Denoise:
-        """The counted denoiser of given starts."""
-        return lambda x, sigma: self.call(x, sigma, items)
-
-    @property
-    def guided(self) -> bool:
-        """Whether guidance added anything in the newest call."""
-        return self.added is not None and bool(self.added.any())
-
-    def trace(self, teacher: Solver, keep: int | None = None) -> Trajectory:
-        """Teacher trajectories; the end points of all starts become the reference.
-
-        Args:
-            teacher: an accurate solver.
-            keep: how many starts' whole trajectories are returned (None: all).
-
-        Raises:
-            SearchError: when these would not fit into main memory.
-        """
-        self.teacher_calls = teacher.nfe
-        count = len(self.problem.starts)
-        kept, rest = torch.arange(count).tensor_split([keep or count])
-        if self.traced is not None and _same(teacher, *self.traced, len(kept)):
-            return self.traced[1]
-        self.tell(f"teacher, {teacher.nfe} calls")
-        _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
-        with torch.no_grad():
-            trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept],
-                               lambda _: self.added)
-        ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
-        self.reference = torch.cat([trajectory.end, *ends])
-        self.traced = teacher, trajectory
-        return trajectory
-
-    def ends(self, solver: Solver, items: Tensor) -> Tensor:
-        """(len(items), C, ...) finished states of a solver on given starts."""
-        with torch.no_grad():
-            parts = items.split(self.problem.batch)  # features are those of one batch
-            return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
-                                     feature=self.problem.feature, guidance=lambda _: self.added,
-                                     canvas=self.problem.canvas)
-                              for part in parts])
-
-    def errors(self, solver: Solver, items: Tensor) -> Tensor:
-        """(len(items),) relative errors of a solver on given starts against the teacher."""
-        return self.errors_of(self.ends(solver, items), items)
-
-    def errors_of(self, ends: Tensor, items: Tensor) -> Tensor:
-        """(len(items),) relative errors of given ends against the teacher's."""
-        return relative_errors(ends, self.reference_of(items), self.problem.canvas)
-
-    def reference_of(self, items: Tensor) -> Tensor:
-        """(len(items), C, ...) the teacher's ends.
-
-        Raises:
-            SearchError: before trace().
-        """
-        if self.reference is None:
-            raise SearchError("no teacher yet: call trace() before measuring errors.")
-        return self.reference[items]
-
-    @property
-    def fitted(self) -> Tensor:
-        """Indices of the starts searched on."""
-        return torch.arange(self.problem.fit)
-
-    def screening(self, wanted: int, share: float) -> Tensor:
-        """Starts to try all schedules on: `wanted`, or what a share of the budget pays for."""
-        each = len(self.problem.schedules) * self.problem.steps
-        return self.fitted[: max(1, int(min(wanted, share * self.budget.model_calls / each)))]
-
-    @property
-    def held_out(self) -> Tensor:
-        """Indices of the starts kept for choosing."""
-        return torch.arange(self.problem.fit, len(self.problem.starts))
-
-    def offer(self, solver: Solver, label: str, *, builtin: str = "") -> float:
-        """Measure a solver on the held-out starts and keep it if it is the best.
-
-        Args:
-            solver: what is offered.
-            label: for events and the report.
-            builtin: name of the setting of ComfyUI's own samplers that it equals, if any.
-
-        Returns:
-            its mean relative error there.
-        """
-        solver = solver.detach()
-        ends = self.ends(solver, self.held_out)
-        errors = self.errors_of(ends, self.held_out)
-        error = float(errors.mean())
-        improved = error < self.best_error
-        if improved:
-            self.best, self.best_error, self.best_label = solver, error, label
-            self.best_errors = errors
-        self.curve.append((self.model_calls, error))
-        self.on_event(Event(label, self.model_calls, self.seconds, error, self.best_error,
-                            improved, self.stage, builtin, solver, ends[:1]))
-        return error
-
-    def tell(self, phase: str) -> None:
-        """Name what is happening."""
-        best = self.best_error if self.best is not None else None
-        self.on_event(Event(phase, self.model_calls, self.seconds, best=best, stage=self.stage))
-
-    def _check(self, calls: int) -> None:
-        if self.stop():
-            raise SearchStopped(STOPPED)
-        if self.model_calls + calls > self.budget.model_calls:
-            raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
-        if self.seconds > self.budget.seconds:
-            raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
-
-
-def _same(wanted: Solver, teacher: Solver, trajectory: Trajectory, starts: int) -> bool:
-    """Whether this teacher's trajectories, of as many starts, are there already."""
-    equal = teacher.steps == wanted.steps and all(
-        torch.equal(getattr(teacher, table), getattr(wanted, table))
-        for table in ("sigmas", "weights"))
-    return equal and trajectory.end.shape[0] >= starts
-
-
-def _check_room(needed: int) -> None:
-    if needed > MOST_TRAJECTORY_BYTES:
-        raise SearchError(f"this method keeps whole teacher trajectories: {needed / 2**30:.0f} GB "
-                          "of main memory at this picture size. Use the method 'fit', a smaller "
-                          "effort or smaller pictures.")
-
-
-Method = Callable[[Run], None]
-
-
-def search(method: Method, run: Run) -> Run:
-    """Run a method until it is done or stopped.
-
-    Returns:
-        the run; run.best is the solver, run.ended_by says why it ended. Only a run that somebody
-        stopped may have none. Other exceptions pass through, and run.best still holds the best so
-        far.
-
-    Raises:
-        SearchError: if it ended by itself with no solver at all.
-    """
-    try:
-        method(run)
-        run.ended_by = "finished"
-    except SearchStopped as reason:
-        run.ended_by = str(reason)
-    finally:
-        run.ended = time.monotonic()
-    if run.best is not None or run.stopped:
-        return run
-    if run.curve:
-        raise SearchError("the search found no solver that reaches the teacher's pictures at all: "
-                          "the model's answers are all zero or far too large. Check the model and "
-                          "its prompt with a KSampler first.")
-    raise SearchError(f"the search ended before it had any solver: {run.ended_by}. Choose a "
-                      "larger effort or fewer steps.")
+    picture: Tensor | None = None  # (1, C, ...) the offer's end of a held-out start; None: it was
+    #                               # measured before the search was ended, and goes on now

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .canvas import Canvas
 from .metrics import relative_errors
-from .search import Run
+from .run import Run
 from .solver import Solver
 from .teacher import accurate_teacher
 

@@ -14,7 +14,8 @@ from solver_search.methods.dss import DssSettings, beyond_paper, dss
 from solver_search.methods.fit import FitSettings, fit
 from solver_search.methods.gits import GitsSettings, gits
 from solver_search.methods.s4s import S4SSettings, s4s
-from solver_search.search import Method, Problem, Run, search
+from solver_search.run import Method, Run, search
+from solver_search.search import Problem
 from solver_search.solver import Solver
 
 from .problems import mixture

@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.bases import BASES
 from solver_search.canvas import Canvas, channel_means
 from solver_search.clocks import arcsinh_clock, flow_clock
 from solver_search.forms import alpha
 from solver_search.methods.fit import APART_GAIN, fit
 from solver_search.methods.rows import Apart, fit_rows
 from solver_search.part import part_of
+from solver_search.run import Run, search
 from solver_search.sample import sample
-from solver_search.search import Event, Problem, Run, search
-from solver_search.solver import BASES, Solver, SolverError
+from solver_search.search import Event, Problem
+from solver_search.solver import Solver, SolverError
 from solver_search.tableaus import TABLEAUS
 
 from .pack import load, preset_of

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.bases import BASIS
+from solver_search.begin import from_solver
 from solver_search.clocks import arcsinh_clock, flow_clock, time_clock
-from solver_search.parameters import Parameters, Space, from_solver, to_solver, uniform_parameters
-from solver_search.solver import BASIS, Solver, SolverError
+from solver_search.parameters import Parameters, Space, to_solver, uniform_parameters
+from solver_search.solver import Solver, SolverError
 from solver_search.tableaus import TABLEAUS
 
 TABLE = torch.logspace(-1.5, 1.16, 1000, dtype=torch.float64)  # about SD1.5's range

@@ -17,8 +17,9 @@ from demo.tiny import write_tiny
 from solver_search.clocks import flow_clock
 from solver_search.designer import bend, deviations, inputs, new_designer
 from solver_search.methods.dlms import DlmsSettings, dlms
+from solver_search.run import Run, search
 from solver_search.sample import sample
-from solver_search.search import Problem, Run, SearchError, search
+from solver_search.search import Problem, SearchError
 from solver_search.solver import Solver, SolverError
 from solver_search.tableaus import TABLEAUS
 

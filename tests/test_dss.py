@@ -14,7 +14,8 @@ from solver_search.methods.descent import spot_check
 from solver_search.methods.dss import DssSettings, beyond_paper
 from solver_search.parameters import Parameters, Space, to_solver, uniform_parameters
 from solver_search.plan import plan_of
-from solver_search.search import Run, SearchError, search
+from solver_search.run import Run, search
+from solver_search.search import SearchError
 from solver_search.solver import Solver
 from solver_search.teacher import accurate_teacher
 

@@ -12,7 +12,8 @@ from solver_search.config import SearchConfig
 from solver_search.family import begun_from, outwards, share, stretched, whole_budget
 from solver_search.methods.fit import fit
 from solver_search.methods.rows import fit_rows
-from solver_search.search import Budget, Event, Run, search
+from solver_search.run import Run, search
+from solver_search.search import Budget, Event
 from solver_search.teacher import accurate_teacher
 
 from .searches import SHORT_FIT, TOP, problem

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from solver_search.methods.gits import TABLES, GitsSettings, cheapest_path, gits, jump_costs
-from solver_search.search import Event, Run, SearchError, search
+from solver_search.run import Run, search
+from solver_search.search import Event, SearchError
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher, trace

@@ -16,7 +16,8 @@ from solver_search.methods.known import (
     local_error,
     ranked,
 )
-from solver_search.search import Budget, Run
+from solver_search.run import Run
+from solver_search.search import Budget
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import Trajectory, accurate_teacher, trace
 

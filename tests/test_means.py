@@ -15,8 +15,9 @@ from solver_search.methods.fit import fit
 from solver_search.methods.rows import Apart, fit_rows
 from solver_search.metrics import relative_errors
 from solver_search.part import part_of
+from solver_search.run import Run, search
 from solver_search.sample import sample
-from solver_search.search import Event, Problem, Run, search
+from solver_search.search import Event, Problem
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS
 

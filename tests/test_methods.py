@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.begin import from_solver
 from solver_search.clocks import arcsinh_clock, flow_clock
 from solver_search.config import METHODS, SearchConfig
 from solver_search.forms import denoised_steps
@@ -16,9 +17,10 @@ from solver_search.methods.dlms import DlmsSettings, Learner, accumulate, dlms
 from solver_search.methods.gits import GitsSettings, cheapest_path, gits, jump_costs
 from solver_search.methods.known import best_known
 from solver_search.methods.s4s import S4SSettings, _Descent, s4s
-from solver_search.parameters import Parameters, Space, from_solver
+from solver_search.parameters import Parameters, Space
+from solver_search.run import Run, search
 from solver_search.sample import sample
-from solver_search.search import Budget, Problem, Run, SearchError, search
+from solver_search.search import Budget, Problem, SearchError
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS, denoised_adams
 from solver_search.teacher import accurate_teacher

@@ -40,7 +40,7 @@ def proved(monkeypatch: pytest.MonkeyPatch, solver: Any, kind: str = "CFGGuider"
     from .matrix.ways import GUIDERS
 
     proof, sessions = load("nodes.proof"), load("nodes.comfy_bridge.session")
-    config, searching = load("solver_search.config"), load("solver_search.search")
+    config, searching = load("solver_search.config"), load("solver_search.run")
     subject, spent = FAMILIES["SD3"].build(), [0]
     guider = (sessions.make_guider(subject.model, subject.positive, subject.negative, 1.0)
               if kind == "CFG 1" else GUIDERS[kind](subject, subject.model))
@@ -65,8 +65,9 @@ def proved(monkeypatch: pytest.MonkeyPatch, solver: Any, kind: str = "CFGGuider"
         preset = found.preset
         if session.guidance is not None:
             preset = proof.ranged(setup, session, found)
-        slack = (4 * proof._most_seeds(setup, session, proof.EXTENTS["quick"])
-                 + proof._size(setup) * proof._each(setup, session, 48))
+        extent = load("nodes.extent")
+        slack = (4 * extent.most_seeds(setup, session, extent.EXTENTS["quick"])
+                 + extent.size_of_part(setup) * extent.calls_each(setup, session, 48))
         return SimpleNamespace(told=told, spent=spent[0], preset=preset, own=own, slack=slack)
 
     return sessions.within(guider, setup.latent, work, seed=0)

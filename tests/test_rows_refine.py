@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.begin import from_solver
 from solver_search.forms import denoised_steps
 from solver_search.methods import coordinates
 from solver_search.methods import refine as fitting
 from solver_search.methods.rows import fit_rows
 from solver_search.metrics import relative_errors
-from solver_search.parameters import Space, from_solver, to_solver
-from solver_search.search import Run
+from solver_search.parameters import Space, to_solver
+from solver_search.run import Run
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import Trajectory, accurate_teacher, trace
 

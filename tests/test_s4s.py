@@ -11,7 +11,8 @@ from torch import Tensor
 from solver_search.forms import denoised_steps
 from solver_search.methods.s4s import S4SSettings, _Descent, s4s
 from solver_search.parameters import to_solver
-from solver_search.search import Run, SearchError, search
+from solver_search.run import Run, search
+from solver_search.search import SearchError
 from solver_search.solver import Solver
 from solver_search.tableaus import TABLEAUS, denoised_adams
 from solver_search.teacher import accurate_teacher

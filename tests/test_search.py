@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from solver_search import search as searching
+from solver_search import run as searching
 from solver_search.config import EFFORTS, METHODS, SearchConfig
-from solver_search.search import Budget, Event, Run, SearchError, search
+from solver_search.run import Run, search
+from solver_search.search import Budget, Event, SearchError
 from solver_search.tableaus import TABLEAUS
 
 from .searches import METHODS_SHORT, finished, problem, with_places

@@ -11,7 +11,8 @@ from torch import Tensor
 from solver_search.config import EFFORTS, SearchConfig
 from solver_search.methods import fit as fitting
 from solver_search.methods.coordinates import linearisation_calls
-from solver_search.search import Run, SearchError
+from solver_search.run import Run
+from solver_search.search import SearchError
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.begin import from_solver
 from solver_search.clocks import arcsinh_clock, flow_clock, time_clock
 from solver_search.forms import from_weights
 from solver_search.gradient import recomputed
@@ -17,8 +18,9 @@ from solver_search.methods import coordinates
 from solver_search.methods import refine as fitting
 from solver_search.methods.dss import DssSettings, Lion, _row_mask, beyond_paper, dss
 from solver_search.methods.fit import FitSettings, fit
-from solver_search.parameters import Parameters, Space, from_solver, to_solver, uniform_parameters
-from solver_search.search import Budget, Event, Problem, Run, SearchError, search
+from solver_search.parameters import Parameters, Space, to_solver, uniform_parameters
+from solver_search.run import Run, search
+from solver_search.search import Budget, Event, Problem, SearchError
 from solver_search.solver import SolverError
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher, euler_table, trace

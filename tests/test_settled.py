@@ -11,7 +11,8 @@ from torch import Tensor
 
 from solver_search.canvas import PLAIN
 from solver_search.metrics import relative_errors
-from solver_search.search import Budget, Run
+from solver_search.run import Run
+from solver_search.search import Budget
 from solver_search.settled import CHECKED, SHARE, checked_teacher, lengths, settled
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import accurate_teacher

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import sys
 from collections.abc import Iterator
@@ -44,10 +45,16 @@ class World:
 
 @pytest.fixture(scope="session")
 def world(comfy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with opened(tmp_path_factory.mktemp("world")) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened(place: Path) -> Iterator[World]:
+    """The pack loaded by ComfyUI, with models and temporary files in an empty folder."""
     import folder_paths
 
     nodes = importlib.import_module("nodes")
-    place = tmp_path_factory.mktemp("world")
     before = folder_paths.models_dir
     folder_paths.models_dir = str(place / "models")
     folder_paths.set_temp_directory(str(place / "temp"))

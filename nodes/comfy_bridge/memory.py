@@ -32,6 +32,7 @@ class Room:
     def __init__(self, most: int = 0, *, whole: bool = False) -> None:
         self.most = most
         self.whole = whole
+        self.tried_again = False
 
     def parts(self, count: int) -> list[slice]:
         """Rows of the calls that so many pictures take."""
@@ -39,16 +40,19 @@ class Room:
         return [slice(i, i + size) for i in range(0, count, size)]
 
     def shrink(self, count: int) -> None:
-        """Half of what a call of `count` pictures has held.
+        """Half of what a call of `count` pictures has held. A call that cannot be smaller is made
+        again, once: what took the memory may be gone, or goes now.
 
         Raises:
-            OutOfMemory: if that was one picture, or calls must stay whole.
+            OutOfMemory: if that was one picture, or calls must stay whole, for the second time.
         """
         management.soft_empty_cache()
         held = min(self.most or count, count)
-        if held <= 1 or self.whole:
+        if held > 1 and not self.whole:
+            self.most = held // 2
+        elif self.tried_again:
             raise OutOfMemory(_sentence(held))
-        self.most = held // 2
+        self.tried_again |= held <= 1 or self.whole
 
 
 def _sentence(held: int) -> str:

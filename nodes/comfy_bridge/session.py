@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 
 from ...solver_search.canvas import PLAIN, Canvas
+from ...solver_search.records import Records
 from .features import Probe
 from .guiding import Guiding
-from .latents import is_nest, media_shapes
+from .latents import media_shapes
 from .memory import Room, is_out_of_memory
-from .model import MODEL_SAMPLING, first_sigma, is_discrete, smooth_time
+from .model import first_sigma
+from .prepared import ordinary, smoothed, trainable
 from .prompts import Conds, count, marked, only, rows_of
 
 LOADED_KEY = "solver-search-loading"
@@ -42,7 +44,8 @@ class Session:
             in one row, (B, 1, N), as samplers get them.
         canvas: which media those are.
 
-    `room` says how many pictures a model call holds, `on_call` is told those of each call.
+    `room` says how many pictures a model call holds, `on_call` is told those of each call,
+    `records` holds what was measured before by a search that goes on.
     """
 
     def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor,
@@ -60,6 +63,7 @@ class Session:
         self.added: Tensor | None = None
         self.room = Room()
         self.on_call: Callable[[int], None] = lambda pictures: None
+        self.records = Records()
         self._probe: Probe | None = None
 
     @property
@@ -262,14 +266,14 @@ def within(guider: Guider, latent_image: Tensor, work: Callable[[Session], T], *
     """
     with torch.inference_mode(False), torch.no_grad():
         own = copy.copy(guider)
-        own.original_conds = _plain(guider.original_conds)
+        own.original_conds = ordinary(guider.original_conds)
         own.model_patcher = guider.model_patcher.clone()
         own.model_options = copy.copy(own.model_patcher.model_options)
         own.model_patcher.add_wrapper_with_key(
             comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, LOADED_KEY, _as_nodes_load)
-        latent_image = _plain(latent_image)
+        latent_image = ordinary(latent_image)
         worker = _Worker(work, differentiable, Canvas(media_shapes(latent_image)))
-        with _smoothed(own.model_patcher, wanted=smooth) as ms, _random_kept(own.model_patcher):
+        with smoothed(own.model_patcher, wanted=smooth) as ms, _random_kept(own.model_patcher):
             sigmas = torch.tensor([float(ms.sigma_max), 0.0])
             own.sample(latent_image * 0, latent_image, worker, sigmas, disable_pbar=True,
                        seed=seed)
@@ -280,24 +284,6 @@ def _random_kept(model: comfy.model_patcher.ModelPatcher) -> contextlib.Abstract
     """torch's random numbers go on afterwards as if nothing had been."""
     device = torch.device(model.load_device)
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
-
-
-@contextlib.contextmanager
-def _smoothed(model: comfy.model_patcher.ModelPatcher, *, wanted: bool) -> Iterator[Any]:
-    """The model's own sampling, which it has again afterwards, however that ends: ComfyUI leaves
-    a loaded model with its patches until another copy of it is loaded."""
-    own = model.get_model_object(MODEL_SAMPLING)
-    if not (wanted and is_discrete(own)):
-        yield own
-        return
-    smooth = smooth_time(own)
-    model.add_object_patch(MODEL_SAMPLING, smooth)
-    try:
-        yield own
-    finally:
-        model.add_object_patch(MODEL_SAMPLING, own)
-        if getattr(model.model, MODEL_SAMPLING) is smooth:
-            comfy.utils.set_attr(model.model, MODEL_SAMPLING, own)
 
 
 def _as_nodes_load(executor: Callable[..., T], *given: object, **named: object) -> T:
@@ -326,43 +312,3 @@ class _Worker(comfy.samplers.Sampler):
         with guard:
             self.result = self.work(Session(model_wrap, extra_args, latent_image, self.canvas))
         return torch.zeros_like(noise)
-
-
-@contextlib.contextmanager
-def trainable(model: torch.nn.Module) -> Iterator[None]:
-    """Weights that a backward pass may use, and ComfyUI's switch for differentiable kernels.
-
-    Loaders run in inference mode, and inference tensors cannot be saved for backward. Each is
-    replaced, one at a time, by an equal ordinary tensor: values, dtype and flags stay.
-    """
-    for module in model.modules():
-        for table in (module._parameters, module._buffers):
-            for name, value in table.items():
-                if value is not None and value.is_inference():
-                    table[name] = _ordinary(value)
-    before = management.in_training
-    management.in_training = True
-    try:
-        yield
-    finally:
-        management.in_training = before
-
-
-def _ordinary(value: Tensor) -> Tensor:
-    copied = value.clone()
-    if isinstance(value, torch.nn.Parameter):
-        return torch.nn.Parameter(copied, requires_grad=value.requires_grad)
-    return copied
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """The same nest with inference tensors cloned to ordinary ones."""
-    if isinstance(value, Tensor):
-        return value.clone() if value.is_inference() else value
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if is_nest(value):
-        return type(value)([_plain(v) for v in value.unbind()])
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(v) for v in value)
-    return value

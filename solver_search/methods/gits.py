@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..search import Run, SearchError
+from ..run import Run
+from ..search import SearchError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory, accurate_teacher
 

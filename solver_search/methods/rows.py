@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..bases import BASES, Basis
 from ..canvas import Canvas
 from ..forms import denoised_steps, from_denoised_rows, gathered
-from ..search import Run
-from ..solver import BASES, Basis, Solver, SolverError
+from ..run import Run
+from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 

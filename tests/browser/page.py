@@ -265,3 +265,22 @@ class FrontEnd:
             target.dispatchEvent(new DragEvent(kind,
               { bubbles: true, cancelable: true, composed: true, dataTransfer: transfer, ...at }));
         }""", [list(data), name, selector])
+
+    def drop_on_node(self, data: bytes, name: str, node: int) -> None:
+        """Drop a file onto a node on the canvas."""
+        self.page.evaluate("""([bytes, name, id]) => {
+          const app = window.comfyAPI.app.app;
+          const node = app.rootGraph.getNodeById(id);
+          const drawn = document.querySelector(`[data-node-id="${id}"]`);
+          const canvas = app.canvas.canvas.getBoundingClientRect();
+          const [x, y] = app.canvas.ds.convertOffsetToCanvas([node.pos[0] + 40, node.pos[1] + 8]);
+          const box = drawn?.getBoundingClientRect();
+          const at = box?.width ? { clientX: box.x + 40, clientY: box.y + 40 }
+            : { clientX: canvas.x + x, clientY: canvas.y + y };
+          const target = box?.width ? drawn : app.canvas.canvas;
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], name));
+          for (const kind of ["dragenter", "dragover", "drop"])
+            target.dispatchEvent(new DragEvent(kind,
+              { bubbles: true, cancelable: true, composed: true, dataTransfer: transfer, ...at }));
+        }""", [list(data), name, node])

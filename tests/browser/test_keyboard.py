@@ -10,6 +10,7 @@ from .page import FrontEnd
 from .workflows import comparing, preset_bytes, searching, with_preset
 
 CONTROLS = "button, a[href], input, select, textarea, summary, [tabindex='0']"
+MOST = 200  # presses of Tab
 CONTRAST = 4.5  # WCAG 2.2, 1.4.3, for text below 18 points
 # Where the focus stands: how it is called, whether it is seen, and a mark to know it again.
 HERE = """(root) => {
@@ -79,10 +80,11 @@ def walk(front: FrontEnd, root: str) -> list[list[object]]:
     page.keyboard.press("Shift+Tab")  # the keyboard's focus is drawn, a script's need not be
     page.keyboard.press("Tab")
     reached = []
-    while len(reached) < 200 and (here := page.evaluate(HERE, root)):
-        if here in reached[-1:] and page.evaluate(LEFT, [root, CONTROLS]) == []:
+    for _ in range(MOST):  # with Nodes 2.0, controls of other nodes lie between ours
+        here = page.evaluate(HERE, root)
+        reached += [here] if here else []
+        if not page.evaluate(LEFT, [root, CONTROLS]):
             break
-        reached.append(here)
         page.keyboard.press("Tab")
     return reached
 

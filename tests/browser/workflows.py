@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.places import ROOT
-
-from ..pack import load
+from tests.pack import load
 
 Nodes = dict[str, tuple[str, dict[str, Any], dict[str, str]]]
 CHECKPOINT = "demo_flow.safetensors"

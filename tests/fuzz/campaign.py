@@ -1,21 +1,26 @@
-"""Throws mutants at the reader and judges what it does with each."""
+"""Throws broken inputs at whatever reads them and judges what it does with each."""
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 from ..pack import ROOT, load
+from .archives import archive, unpack
 from .bytewise import damaged
+from .names import name_it, odd_name
 from .structural import mutant
+from .tricks import tricky
 
 GOLDEN = ROOT / "tests" / "golden"
 PYTHON_WORDS = re.compile(r"NoneType|\bNone\b|Traceback|\bobject at 0x|Error\b")
-SLOW = 1.0  # seconds; a sound file takes a thousandth
+SLOW = 1.0  # CPU seconds; a sound file takes a thousandth
 
 
 @dataclass
@@ -35,49 +40,82 @@ class Counts:
         return "\n".join([text, *(f"{what}\n  {data}" for what, data in self.crashes.items())])
 
 
+def sources() -> list[bytes]:
+    """Sound files to begin from."""
+    return [path.read_bytes() for path in sorted(GOLDEN.iterdir())]
+
+
 def campaign(inputs: int, seed: int) -> Counts:
-    """Half damaged bytes, half odd structures, always the same for a seed."""
+    """Files: a third each of damaged bytes, odd structures and known tricks; always the same for
+    a seed."""
     load("presets.file")  # importing it takes its time, which is none of an input's
-    chance, counts = Random(seed), Counts()
-    sources = [path.read_bytes() for path in sorted(GOLDEN.iterdir())]
+    chance, counts, sound = Random(seed), Counts(), sources()
     keys = tuple(load("presets.info").kinds()) + ("format", "version", "id", "flow", "workflow",
                                                   "site.rating")
     for number in range(inputs):
-        data, other = chance.choice(sources), chance.choice(sources)
-        judge(damaged(data, other, chance) if number % 2 else
-              mutant(data, other, keys, chance), counts)
+        data, other = chance.choice(sound), chance.choice(sound)
+        makers = (damaged, functools.partial(_mutant, keys), tricky)
+        judge(makers[number % 3](data, other, chance), counts, _read)
     return counts
 
 
-def judge(data: bytes, counts: Counts) -> None:
-    """Count one input; whatever is neither a preset nor a plain sentence is a crash."""
+def _mutant(keys: tuple[str, ...], data: bytes, other: bytes, chance: Random) -> bytes:
+    return mutant(data, other, keys, chance)
+
+
+def archives(inputs: int, seed: int) -> Counts:
+    """Zip archives, read as the route for imports reads them."""
+    chance, counts, sound = Random(seed), Counts(), sources()
+    for _ in range(inputs):
+        judge(archive(sound, chance), counts, unpack)
+    return counts
+
+
+def names(inputs: int, seed: int) -> Counts:
+    """Names of presets."""
+    chance, counts = Random(seed), Counts()
+    for _ in range(inputs):
+        judge(odd_name(chance), counts, name_it)
+    return counts
+
+
+def judge(given: bytes | str, counts: Counts, read: Callable[..., object]) -> None:
+    """Count one input; whatever is neither read nor refused in a plain sentence is a crash."""
     counts.tried += 1
     begin = time.process_time()
-    try:
-        fault = _read(data, counts)
-    except Exception as error:  # noqa: BLE001  any other exception is what is looked for
-        fault = f"{type(error).__name__}: {traceback.format_tb(error.__traceback__)[-1]}"
-    if time.process_time() - begin > SLOW:
-        fault = "slow"
+    refused, fault = _answer(given, read)
+    if time.process_time() - begin > SLOW:  # or Python has just collected its garbage
+        begin = time.process_time()
+        _answer(given, read)
+        fault = fault or ("slow" if time.process_time() - begin > SLOW else "")
+    counts.refused += bool(refused)
+    counts.accepted += not refused and not fault
+    if refused:
+        counts.sentences[re.sub(r"found .*|'[^']*'|\d+", "", refused)] += 1
     if fault:
-        counts.crashes.setdefault(fault, data.hex())
+        counts.crashes.setdefault(fault, given.hex() if isinstance(given, bytes) else repr(given))
 
 
-def _read(data: bytes, counts: Counts) -> str:
+def _read(data: bytes) -> None:
     file = load("presets.file")
-    try:
-        preset = file.parse(data)
-    except load("presets.fields").PresetError as error:
-        counts.refused += 1
-        return _fault_of(str(error), counts)
-    counts.accepted += 1
+    preset = file.parse(data)
     again = file.parse(file.dump(preset))  # what is read can be written, and is the same then
-    same = again.id == preset.id and again.info == preset.info
-    return "" if same else "comes back as another preset"
+    if again.id != preset.id or again.info != preset.info:
+        raise AssertionError("comes back as another preset")
 
 
-def _fault_of(sentence: str, counts: Counts) -> str:
-    counts.sentences[re.sub(r"found .*|'[^']*'|\d+", "", sentence)] += 1
+def _answer(given: bytes | str, read: Callable[..., object]) -> tuple[str, str]:
+    """The sentence with which an input is refused, and what is wrong with the answer."""
+    try:
+        read(given)
+    except load("presets.fields").PresetError as error:
+        return str(error), _fault_of(str(error))
+    except Exception as error:  # noqa: BLE001  any other exception is what is looked for
+        return "", f"{type(error).__name__}: {traceback.format_tb(error.__traceback__)[-1]}"
+    return "", ""
+
+
+def _fault_of(sentence: str) -> str:
     if PYTHON_WORDS.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", sentence)):
         return f"Python's words: {sentence}"
     sound = sentence.endswith(".") and len(sentence) < 500

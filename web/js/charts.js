@@ -2,6 +2,7 @@
 // not see them; colours come from cards.css.
 import { errorHeight, errorRange, ink, joined, short, sigmaPoints, stairs } from "./curves.js";
 import { el, fill, svg } from "./dom.js";
+import { t } from "./words.js";
 
 const BOX = { width: 180, height: 90, pad: 5 };
 
@@ -33,8 +34,8 @@ export function sigmaChart(sigmas, flow, ordinary = {}) {
   const top = Math.max(sigmas[0], 1e-9);
   const behind = Object.entries(ordinary).filter(([, levels]) => levels?.length > 1);
   const points = sigmaPoints(sigmas, top, flow, BOX);
-  const label = `Noise levels: ${sigmas.map((sigma) => short(sigma)).join(", ")}.`
-    + (behind.length ? ` Behind: ${behind.map(([name]) => name).join(", ")}.` : "");
+  const label = t("Noise levels: {levels}.", { levels: sigmas.map((sigma) => short(sigma)).join(", ") })
+    + (behind.length ? " " + t("Behind: {names}.", { names: behind.map(([name]) => name).join(", ") }) : "");
   return drawing(BOX, label,
     ...behind.map(([name, levels]) => line(sigmaPoints(levels, top, flow, BOX), "ordinary", name)),
     line(points, "own"),
@@ -49,18 +50,19 @@ export function weightChart(weights) {
   const [count, side] = [weights.length, 90];
   const cell = side / count;
   const largest = Math.max(...weights.flat().map(Math.abs), 1e-9);
-  const readout = el("output", { class: "readout", "aria-live": "polite" }, "Weights by step");
+  const readout = el("output", { class: "readout", "aria-live": "polite" }, t("Weights by step"));
   const cells = new Map(weights.flatMap((row, i) => row.slice(0, i + 1).map((weight, j) =>
     [`${i} ${j}`, svg("rect", {
       x: j * cell, y: i * cell, width: cell * 0.94, height: cell * 0.94, "data-at": `${i} ${j}`,
       class: weight < 0 ? "negative" : "positive", "fill-opacity": 0.06 + 0.94 * ink(weight, largest),
     })])));
-  const chart = drawing({ width: side, height: side }, "Weights of the model's outputs by step", ...cells.values());
+  const chart = drawing({ width: side, height: side }, t("Weights of the model's outputs by step"), ...cells.values());
   let at = [0, 0];
   const point = (/** @type {string} */ key) => {
     for (const [other, rect] of cells) rect.classList.toggle("pointed", other === key);
     at = key.split(" ").map(Number);
-    fill(readout, `Step ${at[0] + 1}, output ${at[1] + 1}: ${short(weights[at[0]][at[1]])}`);
+    fill(readout, t("Step {step}, output {output}: {weight}",
+      { step: at[0] + 1, output: at[1] + 1, weight: short(weights[at[0]][at[1]]) }));
   };
   chart.addEventListener("pointerover", (event) => {
     const key = /** @type {Element} */ (event.target).getAttribute("data-at");
@@ -96,13 +98,13 @@ export function errorChart(curve, baseline, calls) {
   const last = curve.at(-1);
   const points = stairs(curve, Math.max(calls, last?.[0] ?? 0), range, box);
   const height = baseline ? errorHeight(baseline, range, box) : 0;
-  const label = (last ? `Error so far ${short(last[1])}` : "No error yet")
-    + (baseline ? `, best built-in ${short(baseline)}.` : ".");
+  const label = (last ? t("Error so far {error}", { error: short(last[1]) }) : t("No error yet"))
+    + (baseline ? t(", best built-in {error}", { error: short(baseline) }) : "") + t(".");
   const end = points.at(-1);
   const chart = drawing(box, label,
     baseline ? svg("line", { x1: box.pad, x2: box.width - box.pad, y1: height, y2: height, class: "baseline" }) : null,
     line(points, "own"),
     end ? dot(end) : null);
-  const words = [last && `error ${short(last[1])}`, baseline && `dashed: best built-in ${short(baseline)}`];
+  const words = [last && t("error {error}", { error: short(last[1]) }), baseline && t("dashed: best built-in {error}", { error: short(baseline) })];
   return el("figure", {}, chart, el("figcaption", {}, words.filter(Boolean).join(", ")));
 }

@@ -346,9 +346,10 @@ export function rememberGraph() {
   app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
 }
 
-/** The node under a file that is being dropped, or null. @returns {any} */
-export function draggedOver() {
-  return /** @type {any} */ (app).dragOverNode ?? null;
+/** The node under a file that is being dropped, or null; Nodes 2.0 draws nodes as elements. @param {EventTarget} place @returns {any} */
+export function draggedOver(place) {
+  const drawn = place instanceof Element ? place.closest("[data-node-id]")?.getAttribute("data-node-id") : null;
+  return /** @type {any} */ (app).dragOverNode ?? (drawn ? openGraph()?.getNodeById(drawn) : null) ?? null;
 }
 
 /** Say which node a file is dropped on; null: none. @param {any} node */
@@ -474,6 +475,58 @@ export function feed(node, name, source) {
   if (slot < 0) return;
   if (source.node) source.node.connect(source.slot, node, slot);
   else source.graph.inputNode.slots[source.slot].connect(node.inputs[slot], node);
+}
+
+// --- measure ---
+
+/** The open workflow as the server runs it: node id -> class and inputs. @returns {Promise<Record<string, any>>} */
+export async function promptOfGraph() {
+  return (await app.graphToPrompt()).output;
+}
+
+/**
+ * Let the server run a prompt that is not the open workflow's.
+ * @param {Record<string, any>} prompt
+ * @returns {Promise<string>} its id
+ * @throws {Error} with the server's sentence
+ */
+export async function runPrompt(prompt) {
+  try {
+    const { prompt_id: id } = await api.queuePrompt(0, { output: prompt, workflow: undefined });
+    return id;
+  } catch (error) {
+    const { error: whole, node_errors: nodes } = /** @type {any} */ (error).response ?? {};
+    const details = Object.values(nodes ?? {}).flatMap((/** @type {any} */ each) => each.errors ?? []);
+    throw new Error(details[0]?.details || details[0]?.message || whole?.message || String(error));
+  }
+}
+
+/** End a prompt that runs, or take it out of the queue. @param {string} id */
+export async function endPrompt(id) {
+  await Promise.all([api.deleteItem("queue", id), api.interrupt(id)]);
+}
+
+// --- language ---
+
+/** Wait for `then()` before ComfyUI makes any node or tab. @param {string} name @param {() => Promise<void>} then */
+export function beforeAll(name, then) {
+  register({ name, init: then });
+}
+
+/**
+ * Words of a pack for the page's language, as ComfyUI gathers them from locales/.
+ * @param {string} key of main.json
+ * @returns {Promise<Record<string, string>>} nothing for English, or if they cannot be had
+ */
+export async function wordsOfPage(key) {
+  const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+  if (language === "en") return {};
+  try {
+    const all = await (await api.fetchApi("/i18n")).json();
+    return all[language]?.[key] ?? all[language.split("-")[0]]?.[key] ?? {};
+  } catch {
+    return {};
+  }
 }
 
 // --- said ---

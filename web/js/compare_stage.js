@@ -2,6 +2,7 @@
 import { pictureUrl } from "./comfy.js";
 import { button, el } from "./dom.js";
 import { nameOf } from "./compare_words.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./compare_words.js").Tile} Tile */
 /** @typedef {{left: Tile, right: Tile, seed: number, split: number, held: boolean, numbers: number[]}} State split: percent of the left one; numbers: of the seeds with pictures, from 0 */
@@ -29,7 +30,7 @@ export function makeStage(state) {
 
 /** What people call a seed: "seed 3". @param {State} state @param {number} at its place among those with pictures */
 export function seedName(state, at) {
-  return `seed ${(state.numbers[at] ?? at) + 1}`;
+  return t("seed {number}", { number: (state.numbers[at] ?? at) + 1 });
 }
 
 /** @param {HTMLImageElement} image @param {Tile} tile @param {State} state */
@@ -46,7 +47,7 @@ function picture(image, tile, state) {
 function caption(tile, seed) {
   if (tile.kind === "reference") return nameOf(tile);
   const error = tile.errors?.[seed];
-  return error === undefined ? nameOf(tile) : `${nameOf(tile)} · error ${error.toFixed(3)}`;
+  return error === undefined ? nameOf(tile) : t("{name} · error {error}", { name: nameOf(tile), error: error.toFixed(3) });
 }
 
 /** Follow a pressed pointer in percent. @param {HTMLElement} element @param {(percent: number) => void} then */
@@ -65,7 +66,7 @@ function dragging(element, then) {
 
 /** @param {State} state @param {() => void} draw */
 export function slider(state, draw) {
-  return el("input", { type: "range", min: 0, max: 100, value: state.split, "aria-label": "How much of the left picture is seen",
+  return el("input", { type: "range", min: 0, max: 100, value: state.split, "aria-label": t("How much of the left picture is seen"),
     oninput: (/** @type {any} */ event) => { state.split = Number(event.target.value); draw(); } });
 }
 
@@ -77,14 +78,14 @@ export function holdButton(state, draw) {
     draw();
   };
   const key = (/** @type {() => void} */ then) => (/** @type {KeyboardEvent} */ event) => { if (event.key === " ") then(); };
-  return button("Hold to flip", () => {}, { title: "Shows all of the left picture while it is held",
+  return button(t("Hold to flip"), () => {}, { title: t("Shows all of the left picture while it is held"),
     onpointerdown: hold(true), onpointerup: hold(false), onpointerleave: hold(false), onblur: hold(false),
     onkeydown: key(hold(true)), onkeyup: key(hold(false)) });
 }
 
 /** @param {Tile[]} shown @param {State} state @param {() => void} draw */
 export function choices(shown, state, draw) {
-  const one = (/** @type {"left" | "right"} */ side) => el("select", { "aria-label": side === "left" ? "Left picture" : "Right picture",
+  const one = (/** @type {"left" | "right"} */ side) => el("select", { "aria-label": side === "left" ? t("Left picture") : t("Right picture"),
     onchange: (/** @type {any} */ event) => { state[side] = shown[Number(event.target.value)]; draw(); } },
   ...shown.map((tile, i) => el("option", { value: i, selected: tile === state[side] }, nameOf(tile))));
   return el("div", { class: "choices" }, one("left"), one("right"));

@@ -2,11 +2,12 @@
 import { domWidget, eachNode, linkStyle, nodeById, onExecuted, onSetup, outputOf, pictureUrl, settingOn, sourceOf, targetsOf } from "./comfy.js";
 import { choices, holdButton, makeStage, seedName, slider } from "./compare_stage.js";
 import { button, el, fill } from "./dom.js";
-import { builtinOf, howToUse, oursOf, winnerOf, worstFirst } from "./compare_words.js";
+import { builtinOf, howToUse, oursOf, sentenceOf, winnerOf, worstFirst } from "./compare_words.js";
 import { dialogOf } from "./drop_dialog.js";
 import { presets } from "./presets.js";
 import { presetAt, SOLVER_INPUTS, useHere } from "./sidebar_actions.js";
 import { tellAnswer } from "./sidebar_card.js";
+import { t } from "./words.js";
 
 const NODE = "SolverSearch_Compare";
 /** @typedef {import("./compare_words.js").Tile} Tile */
@@ -47,19 +48,19 @@ function viewOf(comparison, node, small) {
   const state = { left, right: oursOf(shown) ?? left, seed: order[0] ?? 0, split: 50, held: false, numbers: comparison.shown ?? [] };
   const stage = makeStage(state);
   const answer = el("div", { class: "answer", role: "status" });
-  return el("div", { class: small ? "view small" : "view" }, el("p", { class: "sentence" }, comparison.sentence ?? ""),
+  return el("div", { class: small ? "view small" : "view" }, el("p", { class: "sentence" }, sentenceOf(comparison)),
     choices(shown, state, stage.draw), stage.element, slider(state, stage.draw),
     el("div", { class: "deeds" }, holdButton(state, stage.draw),
-      small && button("Enlarge", () => enlarge(comparison, node)),
-      button("Use winner", () => tellAnswer(answer, useWinner(comparison.tiles, node)), { class: "primary" })),
+      small && button(t("Enlarge"), () => enlarge(comparison, node)),
+      button(t("Use winner"), () => tellAnswer(answer, useWinner(comparison.tiles, node)), { class: "primary" })),
     answer, filmstrip(shown, order, state, stage.draw));
 }
 
 /** @param {Comparison} comparison @param {any} node */
 function enlarge(comparison, node) {
-  const dialog = dialogOf("Comparison", viewOf(comparison, node, false));
+  const dialog = dialogOf(t("Comparison"), viewOf(comparison, node, false));
   dialog.classList.add("solver-search-compare");
-  dialog.append(button("Close", () => dialog.close(), { class: "close" }));
+  dialog.append(button(t("Close"), () => dialog.close(), { class: "close" }));
 }
 
 /**
@@ -75,22 +76,22 @@ function filmstrip(shown, order, state, draw) {
     state.seed = seed;
     frames.forEach((frame, i) => frame.setAttribute("aria-pressed", String(order[i] === seed)));
     draw();
-  }, { "aria-pressed": String(seed === state.seed), "aria-label": `${seedName(state, seed)}, error ${ours.errors[seed]?.toFixed(3)}` }));
+  }, { "aria-pressed": String(seed === state.seed), "aria-label": t("{seed}, error {error}", { seed: seedName(state, seed), error: ours.errors[seed]?.toFixed(3) ?? "" }) }));
   frames.forEach((frame, i) => frame.append(
     el("img", { src: pictureUrl(ours.images[order[i]]), alt: "", loading: "lazy", draggable: "false" }),
     el("span", {}, ours.errors[order[i]]?.toFixed(3) ?? "")));
-  return el("div", { class: "strip", role: "group", "aria-label": "Seeds, the furthest from the reference first" }, ...frames);
+  return el("div", { class: "strip", role: "group", "aria-label": t("Seeds, the furthest from the reference first") }, ...frames);
 }
 
 /** @param {Tile[]} tiles @param {any} node @returns {import("./sidebar_actions.js").Answer} */
 function useWinner(tiles, node) {
   const winner = winnerOf(tiles);
-  if (!winner) return { words: "There is nothing to choose from." };
+  if (!winner) return { words: t("There is nothing to choose from.") };
   if (winner.kind !== "solver") return { words: howToUse(winner) };
   const place = tiles.filter((tile) => tile.kind === "solver").indexOf(winner);
   const card = presets.about(presetAt(node, connected(node)[place])) ??
     presets.list().find((each) => each.name === winner.label);
-  return card ? useHere(card, loadsOf(node)) : { words: `${winner.label} has no file yet. Save it with Save Solver Preset.` };
+  return card ? useHere(card, loadsOf(node)) : { words: t("{name} has no file yet. Save it with Save Solver Preset.", { name: winner.label }) };
 }
 
 /** Names of the solver inputs in use, in the order of the tiles. @param {any} node @returns {string[]} */

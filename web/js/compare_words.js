@@ -1,4 +1,5 @@
 // What a comparison says and in which order; reads its data only.
+import { t } from "./words.js";
 
 /** @typedef {{label: string, kind: "reference" | "builtin" | "node_only" | "solver", calls: number,
  *   error: number, interval: number, median: number, errors: number[], images: any[]}} Tile */
@@ -30,10 +31,24 @@ export function worstFirst(tiles) {
   return shown.sort((a, b) => (ours.errors[b] ?? 0) - (ours.errors[a] ?? 0));
 }
 
+/**
+ * On how many seeds ours is nearer, and what the best built-in needs for the same.
+ * @param {{tiles: Tile[], seeds: number, sentence?: string, nearer?: number, equal?: {label: string, steps: number | null, calls: number, most: number} | null}} comparison
+ */
+export function sentenceOf({ tiles, seeds, sentence = "", nearer, equal }) {
+  if (nearer === undefined) return sentence;
+  const first = t("'{name}' is nearer on {nearer} of {seeds} seeds", { name: oursOf(tiles)?.label ?? "", nearer, seeds });
+  if (!equal) return first + t(".");
+  if (equal.steps === null)
+    return first + t("; {name} needs more than {most} steps for the same.", { name: equal.label, most: equal.most });
+  const calls = equal.calls === equal.steps ? "" : t(" ({calls} model calls)", { calls: equal.calls });
+  return first + t("; {name} needs {steps} steps{calls} for the same.", { name: equal.label, steps: equal.steps, calls });
+}
+
 /** Name of a tile for people. @param {Tile} tile */
 export function nameOf(tile) {
-  if (tile.kind === "reference") return "Reference";
-  return tile.kind === "solver" ? tile.label : `Built-in ${tile.label}`;
+  if (tile.kind === "reference") return t("Reference");
+  return tile.kind === "solver" ? tile.label : t("Built-in {name}", { name: tile.label });
 }
 
 /**
@@ -48,8 +63,8 @@ export function settingOf(label) {
 /** What to choose in a KSampler to have what a built-in tile shows. @param {Tile} tile */
 export function howToUse(tile) {
   const { sampler, scheduler, shift } = settingOf(tile.label);
-  const steps = ` (${tile.calls} model calls)`;
-  const shifted = shift ? `, and shift ${shift} in a ModelSampling node` : "";
-  return `A built-in sampler lands nearest. In your KSampler choose ${sampler}` +
-    `${scheduler ? ` with ${scheduler}` : ""}${steps}${shifted}.`;
+  const chosen = scheduler ? t("{sampler} with {scheduler}", { sampler, scheduler }) : sampler;
+  const shifted = shift ? t(", and shift {shift} in a ModelSampling node", { shift }) : "";
+  return t("A built-in sampler lands nearest. In your KSampler choose {chosen} ({calls} model calls){shifted}.",
+    { chosen, calls: tile.calls, shifted });
 }

@@ -1,9 +1,10 @@
 // The window in which presets from outside are looked at before they are installed.
 import { ask, openFile, setValue, toast } from "./comfy.js";
 import { button, el } from "./dom.js";
+import { fieldList } from "./fields.js";
 import { presets } from "./presets.js";
 import { factsOf, gainOf, originWords } from "./sidebar_words.js";
-import { fieldList } from "./sidebar_card.js";
+import { t } from "./words.js";
 
 const AT_ONCE = 4; // files that the server looks at side by side
 const SAFE_NAME = /^[A-Za-z0-9 ._-]{1,80}$/;
@@ -11,7 +12,7 @@ const SAFE_NAME = /^[A-Za-z0-9 ._-]{1,80}$/;
 /** @typedef {import("./preset_file.js").Found} Found */
 /** @typedef {{found: Found, about: any, error: string, box: HTMLInputElement, element: HTMLElement}} Row */
 
-/** A window of ours over the page; Escape closes it. @param {string} title @param {...(Node | string)} children @returns {HTMLDialogElement} */
+/** A window of ours over the page; Escape closes it. @param {string} title @param {...import("./dom.js").Child} children @returns {HTMLDialogElement} */
 export function dialogOf(title, ...children) {
   const dialog = /** @type {HTMLDialogElement} */ (el("dialog", { class: "solver-search-dialog", "aria-label": title,
     onclose: () => dialog.remove(),
@@ -29,16 +30,16 @@ export function dialogOf(title, ...children) {
  */
 export async function installDialog(found, others, node) {
   const list = el("ul", { class: "found" }, ...others.map(notOurs));
-  const state = el("p", { role: "status" }, found.length ? "Looking at the files." : "");
-  const install = /** @type {HTMLButtonElement} */ (button("Install", () => act(), { class: "primary", disabled: true }));
-  const dialog = dialogOf(found.length === 1 ? "Install this preset?" : found.length ? `Install these ${found.length} presets?` : "No preset in there",
-    el("p", { class: "note" }, "A preset is numbers and text; reading it runs nothing. What it promises is its author's word."),
-    list, state, el("div", { class: "deeds" }, install, button(found.length ? "Cancel" : "Close", () => dialog.close())));
+  const state = el("p", { role: "status" }, found.length ? t("Looking at the files.") : "");
+  const install = /** @type {HTMLButtonElement} */ (button(t("Install"), () => act(), { class: "primary", disabled: true }));
+  const dialog = dialogOf(titleOf(found.length),
+    el("p", { class: "note" }, t("A preset is numbers and text; reading it runs nothing. What it promises is its author's word.")),
+    list, state, el("div", { class: "deeds" }, install, button(found.length ? t("Cancel") : t("Close"), () => dialog.close())));
   const rows = await inspectAll(found, list);
   const count = () => {
     const chosen = rows.filter((row) => row.box.checked).length;
     install.disabled = !chosen;
-    install.textContent = chosen > 1 ? `Install ${chosen}` : "Install";
+    install.textContent = chosen > 1 ? t("Install {count}", { count: chosen }) : t("Install");
   };
   for (const row of rows) row.box.addEventListener("change", count);
   state.textContent = "";
@@ -51,10 +52,16 @@ export async function installDialog(found, others, node) {
   };
 }
 
+/** @param {number} count */
+function titleOf(count) {
+  if (!count) return t("No preset in there");
+  return count === 1 ? t("Install this preset?") : t("Install these {count} presets?", { count });
+}
+
 /** @param {File} file */
 function notOurs(file) {
   return el("li", {}, el("strong", {}, file.name), el("p", { class: "bad" },
-    "There is no preset in this file. Presets are .safetensors files of at most 1 MiB, or a zip of them. A model belongs into another folder."));
+    t("There is no preset in this file. Presets are .safetensors files of at most 1 MiB, or a zip of them. A model belongs into another folder.")));
 }
 
 /** @param {Found[]} found @param {HTMLElement} list @returns {Promise<Row[]>} */
@@ -87,7 +94,7 @@ function post(path, bytes) {
 function rowOf(found, about, error) {
   const twin = about && presets.list().find((card) => card.id === about.id);
   const box = /** @type {HTMLInputElement} */ (el("input", { type: "checkbox", disabled: !about, checked: about && !twin,
-    "aria-label": `Install ${about?.name ?? found.name}` }));
+    "aria-label": t("Install {name}", { name: about?.name ?? found.name }) }));
   const element = el("li", {}, el("label", {}, box, el("strong", {}, about?.name ?? found.name)),
     error ? el("p", { class: "bad" }, error) : el("div", {}, ...said(found, about, twin)));
   return { found, about, error, box, element };
@@ -97,11 +104,11 @@ function rowOf(found, about, error) {
 function said(found, about, twin) {
   return [
     el("p", {}, `${originWords(about)} · ${factsOf(about).join(" · ")}`),
-    el("p", {}, gainOf(about).words + (about.author ? `, says ${about.author}` : "")),
-    twin ? el("p", { class: "warn" }, `You have these numbers already, as ${twin.name}.`) : "",
-    about.state === "unfinished" ? el("p", { class: "warn" }, "Its search was ended before the result was measured.") : "",
-    el("details", {}, el("summary", {}, "What is in this file"), fieldList(about)),
-    found.header.workflow ? button("Open its workflow", () => openWorkflow(found)) : "",
+    el("p", {}, gainOf(about).words + (about.author ? t(", says {author}", { author: about.author }) : "")),
+    twin ? el("p", { class: "warn" }, t("You have these numbers already, as {name}.", { name: twin.name })) : "",
+    about.state === "unfinished" ? el("p", { class: "warn" }, t("Its search was ended before the result was measured.")) : "",
+    el("details", {}, el("summary", {}, t("What is in this file")), fieldList(about)),
+    found.header.workflow ? button(t("Open its workflow"), () => openWorkflow(found)) : "",
   ].filter((child) => child !== "");
 }
 
@@ -117,7 +124,7 @@ async function installAll(rows, state, node) {
   const files = [];
   let refused = 0;
   for (const row of rows) {
-    state.textContent = `Installing ${files.length + 1} of ${rows.length}.`;
+    state.textContent = t("Installing {at} of {count}.", { at: files.length + 1, count: rows.length });
     try {
       files.push((await post(`/install${nameQuery(row.found.name)}`, row.found.bytes)).file);
       row.box.checked = false;
@@ -129,8 +136,8 @@ async function installAll(rows, state, node) {
   }
   await presets.refresh();
   if (node && files.length) setValue(node, "preset", files[0]);
-  state.textContent = refused ? `${files.length} installed, ${refused} not.` : "";
-  if (!refused) toast("success", files.length > 1 ? `${files.length} presets installed` : "Preset installed", files.slice(0, 5).join(", "));
+  state.textContent = refused ? t("{count} installed, {refused} not.", { count: files.length, refused }) : "";
+  if (!refused) toast("success", files.length > 1 ? t("{count} presets installed", { count: files.length }) : t("Preset installed"), files.slice(0, 5).join(", "));
   return !refused;
 }
 

@@ -1,5 +1,7 @@
 // How a preset suits what is connected, told before anything runs. Pure: facts in, words out.
 import { short } from "./curves.js";
+import { gainOf, hereOf } from "./sidebar_words.js";
+import { t } from "./words.js";
 
 /** @typedef {"good" | "warn" | "bad" | "unknown"} Tone */
 /** @typedef {{name: string, tone: Tone, text: string}} Light */
@@ -9,44 +11,54 @@ import { short } from "./curves.js";
  * @param {any} card
  * @param {string} checkpoint file name, "" if none is connected
  * @param {any} kin another preset of that checkpoint, or null
+ * @param {number | null} cfg of the sampler behind
  * @returns {Light}
  */
-function modelLight(card, checkpoint, kin) {
+function modelLight(card, checkpoint, kin, cfg) {
   const family = kin?.family;
-  const light = (/** @type {Tone} */ tone, /** @type {string} */ text) => ({ name: "Model", tone, text });
-  if (!checkpoint) return light("unknown", "connect a model to check it");
-  if (card.model === checkpoint) return light("good", "made for this checkpoint");
-  if (kin && kin.flow !== card.flow) return light("bad", "made for another kind of noise; it cannot be used here");
-  if (family && card.family === family) return light("warn", "same family, not measured on this checkpoint");
-  if (family && card.family) return light("bad", `made for another family (${card.family})`);
-  if (card.model) return light("warn", `made for ${card.model}`);
-  return light("unknown", "made for no model you would load; compare first");
+  const light = (/** @type {Tone} */ tone, /** @type {string} */ text) => ({ name: t("Model"), tone, text });
+  if (!checkpoint) return light("unknown", t("connect a model to check it"));
+  const own = hereOf(card, [checkpoint], cfg);
+  const gain = own && gainOf(own).kind;
+  if (gain === "worse") return light("bad", t("measured here: a built-in sampler is better"));
+  if (card.model === checkpoint) return light("good", t("made for this checkpoint"));
+  if (gain === "better") return light("good", t("measured here on this checkpoint: better than the built-in samplers"));
+  if (gain) return light("warn", t("measured here on this checkpoint: as near as the best built-in"));
+  if (kin && kin.flow !== card.flow) return light("bad", t("made for another kind of noise; it cannot be used here"));
+  if (family && card.family === family) return light("warn", t("same family, not measured on this checkpoint"));
+  if (family && card.family) return light("bad", t("made for another family ({family})", { family: card.family }));
+  if (card.model) return light("warn", t("made for {model}", { model: card.model }));
+  return light("unknown", t("made for no model you would load; compare first"));
 }
 
-/** @param {any} card @param {Sampler[]} samplers @returns {Light} */
-function cfgLight(card, samplers) {
+/** @param {any} card @param {Sampler[]} samplers @param {string} checkpoint @returns {Light} */
+function cfgLight(card, samplers, checkpoint) {
   const light = (/** @type {Tone} */ tone, /** @type {string} */ text) => ({ name: "CFG", tone, text });
+  const good = (card.here ?? []).filter((/** @type {any} */ own) => own.model === checkpoint && gainOf(own).kind === "better")
+    .map((/** @type {any} */ own) => own.guidance);
   const found = [...new Set(samplers.map((sampler) => sampler.cfg).filter((cfg) => cfg !== null))];
   const { guidance, guidance_low: low, guidance_high: high } = card;
   const known = typeof guidance === "number";
-  const made = known ? `searched at ${short(guidance)}` : "searched at an unknown CFG";
-  const range = typeof low === "number" ? `, good from ${short(low)} to ${short(high)}` : "";
-  if (!found.length) return light("unknown", known ? made + range : "unknown");
-  const here = found.map((cfg) => short(/** @type {number} */ (cfg))).join(" and ");
-  if (!known) return light("unknown", `${here} here; ${made}`);
+  const made = known ? t("searched at {cfg}", { cfg: short(guidance) }) : t("searched at an unknown CFG");
+  const range = typeof low === "number" ? t(", good from {low} to {high}", { low: short(low), high: short(high) }) : "";
+  if (!found.length) return light("unknown", known ? made + range : t("unknown"));
+  const here = found.map((cfg) => short(/** @type {number} */ (cfg))).join(t(" and "));
+  if (found.every((cfg) => good.includes(cfg))) return light("good", t("{cfg}, measured here", { cfg: here }));
+  if (!known) return light("unknown", t("{cfg} here; {made}", { cfg: here, made }));
   const inside = (/** @type {number | null} */ cfg) => cfg !== null && (Math.abs(cfg - guidance) < 1e-6
     || (typeof low === "number" && cfg >= low && cfg <= high));
   if (found.every(inside)) return light("good", `${here}, ${made}${range}`);
-  return light(typeof low === "number" ? "bad" : "warn", `${here} here, but ${made}${range}`);
+  return light(typeof low === "number" ? "bad" : "warn", t("{cfg} here, but {made}", { cfg: here, made: made + range }));
 }
 
 /** @param {any} card @param {Sampler[]} samplers @returns {Light} */
 function stepsLight(card, samplers) {
   const asked = [...new Set(samplers.map((sampler) => sampler.steps).filter((steps) => steps !== null))];
-  const own = `takes its own ${card.steps}`;
-  if (!asked.length) return { name: "Steps", tone: "unknown", text: own };
-  if (asked.every((steps) => steps === card.steps)) return { name: "Steps", tone: "good", text: `${card.steps}` };
-  return { name: "Steps", tone: "warn", text: `${own}, not the ${asked.join(" and ")} asked for` };
+  const name = t("Steps");
+  if (!asked.length) return { name, tone: "unknown", text: t("takes its own {steps}", { steps: card.steps }) };
+  if (asked.every((steps) => steps === card.steps)) return { name, tone: "good", text: `${card.steps}` };
+  return { name, tone: "warn", text: t("takes its own {steps}, not the {asked} asked for",
+    { steps: card.steps, asked: asked.join(t(" and ")) }) };
 }
 
 /**
@@ -56,7 +68,8 @@ function stepsLight(card, samplers) {
  * @returns {Light[]}
  */
 export function lights(card, { checkpoint, kin, samplers }) {
-  return [modelLight(card, checkpoint, kin), cfgLight(card, samplers), stepsLight(card, samplers)];
+  const cfg = samplers.find((sampler) => sampler.cfg !== null)?.cfg ?? null;
+  return [modelLight(card, checkpoint, kin, cfg), cfgLight(card, samplers, checkpoint), stepsLight(card, samplers)];
 }
 
 /** A preset made for a checkpoint, from which its family is known; or null. @param {any[]} cards @param {string} checkpoint */

@@ -6,8 +6,9 @@ import { el, fill } from "./dom.js";
 import { searches } from "./live_states.js";
 import { liveView } from "./live_view.js";
 import { beforehand } from "./live_words.js";
-import { saidParts } from "./said.js";
+import { hostWords, saidParts } from "./said.js";
 import { asSaid, keep, kept } from "./said_store.js";
+import { t } from "./words.js";
 
 const NODE = "SolverSearch_Search";
 const HEIGHT = 206; // pixels of the card, kept free from the beginning: a node that grows covers others
@@ -51,7 +52,7 @@ function panel(container) {
     }
     const wanted = all.map((state) => views.get(state.node)?.whole);
     if (wanted.some((whole, i) => element.children[i] !== whole)) fill(element, ...wanted);
-    if (!all.length) fill(element, el("p", { class: "faint" }, "No search yet. Add the node Search Solver, or make a KSampler fast, and watch it here."));
+    if (!all.length) fill(element, el("p", { class: "faint" }, t("No search yet. Add the node Search Solver, or make a KSampler fast, and watch it here.")));
   };
   const stop = searches.onChange(render);
   render();
@@ -76,12 +77,15 @@ linkStyle("cards.css");
 register({
   name: "SolverSearch.Live",
   setup() {
-    if (settingOn("SolverSearch.Live")) bottomTab("solver-search", "Solver search", panel);
+    if (settingOn("SolverSearch.Live")) bottomTab("solver-search", t("Solver search"), panel);
   },
 });
 eachNode("SolverSearch.LiveCard", NODE, (node) => {
   if (!settingOn("SolverSearch.Live")) return;
-  const element = el("div", { class: "solver-search-card live-card", role: "region", tabIndex: 0, "aria-label": "This search" });
+  const element = el("div", { class: "solver-search-card live-card", role: "region", tabIndex: 0, "aria-label": t("This search") });
+  const place = el("div");
+  element.append(place);
   domWidget(node, "solver_search_live", element, { height: HEIGHT });
-  follow(node, element);
+  hostWords(node, element);
+  follow(node, place);
 });

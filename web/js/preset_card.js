@@ -10,9 +10,13 @@ import { kinOf, lights, samplersBehind } from "./lights.js";
 import { checkpointOf } from "./order.js";
 import { NODE } from "./picker.js";
 import { presets } from "./presets.js";
+import { cfgRangeWords, foundHere, gainOf, hereOf, hereWords, measuredWords, stepWords } from "./sidebar_words.js";
+import { t } from "./words.js";
 
 const TONES = { good: "\u25cf", warn: "\u25b2", bad: "\u2716", unknown: "\u25cb" };
-const TONE_WORDS = { good: "fits", warn: "careful", bad: "does not fit", unknown: "unknown" };
+
+/** @param {import("./lights.js").Tone} tone */
+const toneWords = (tone) => ({ good: t("fits"), warn: t("careful"), bad: t("does not fit"), unknown: t("unknown") })[tone];
 
 /** @param {string} id */
 const byId = (id) => (id ? presets.list().find((card) => card.id === id) : null) ?? null;
@@ -30,7 +34,7 @@ function situation(node) {
 /** @param {import("./lights.js").Light} light */
 function lightRow({ name, tone, text }) {
   return el("li", { class: tone },
-    el("span", { class: "tone", role: "img", "aria-label": TONE_WORDS[tone] }, TONES[tone]),
+    el("span", { class: "tone", role: "img", "aria-label": toneWords(tone) }, TONES[tone]),
     el("b", {}, name), " ", text);
 }
 
@@ -40,9 +44,9 @@ function pair(card) {
   const source = (/** @type {string} */ which) =>
     urlOf(`/picture?file=${encodeURIComponent(card.file)}&which=${which}&v=${card.mtime}`);
   const picture = (/** @type {string} */ which, /** @type {string} */ caption) => el("figure", {},
-    el("img", { src: source(which), alt: `${caption} of ${card.name}`, loading: "lazy" }),
+    el("img", { src: source(which), alt: t("{caption} of {name}", { caption, name: card.name }), loading: "lazy" }),
     el("figcaption", {}, caption));
-  return el("div", { class: "pair" }, picture("preset", `${card.steps} steps`), picture("reference", "reference"));
+  return el("div", { class: "pair" }, picture("preset", stepWords(card)), picture("reference", t("Reference")));
 }
 
 /** Words that come before the card of the automatic entry or of a preset with other numbers. @param {any} node @param {string} file */
@@ -53,14 +57,25 @@ function notice(node, file) {
     render(node);
   };
   if (own && pin?.value && pin.value !== own.id)
-    return el("p", { class: "notice" }, "This preset has other numbers than when the workflow was made. ",
-      button("Accept", again(own.id), { title: "Use the numbers it has now" }));
+    return el("p", { class: "notice" }, t("This preset has other numbers than when the workflow was made."), " ",
+      button(t("Accept"), again(own.id), { title: t("Use the numbers it has now") }));
   if (own) return null;
-  if (!pin?.value) return el("p", { class: "faint" }, "Takes the preset that suits your model best, and remembers it here.");
+  if (!pin?.value) return el("p", { class: "faint" }, t("Takes the preset that suits your model best, and remembers it here."));
   const taken = byId(pin.value);
-  return el("p", { class: "faint" }, taken ? "Taken and kept: " : "The preset it took is no longer here.",
+  return el("p", { class: "faint" }, taken ? t("Taken and kept: ") : t("The preset it took is no longer here."),
     taken && el("b", {}, taken.name), " ",
-    button("Choose anew", again(""), { title: "Look for the best one again at the next run" }));
+    button(t("Choose anew"), again(""), { title: t("Look for the best one again at the next run") }));
+}
+
+/** What was measured here, and what its author says. @param {any} card @param {any} here */
+function evidence(card, { checkpoint, samplers }) {
+  const own = hereOf(card, [checkpoint], samplers[0]?.cfg ?? null);
+  const line = (/** @type {string} */ source, /** @type {any} */ figures) =>
+    el("p", { title: measuredWords(figures) }, el("span", { class: "faint" }, `${source}: `), gainOf(figures).words);
+  const range = cfgRangeWords(card);
+  return [own && line(hereWords(own), own),
+    !(own && foundHere(card)) && line(card.own ? t("Author (says the file)") : t("Author"), card),
+    range && el("p", { class: "faint" }, range)];
 }
 
 /** @param {any} card */
@@ -91,10 +106,10 @@ function render(node) {
     pair(card),
     el("div", {},
       card.state === "unfinished"
-        && el("p", { class: "notice" }, "Unfinished: its search was stopped before it was measured."),
-      el("ul", { class: "lights", "aria-label": "How it suits this workflow" },
+        && el("p", { class: "notice" }, t("Unfinished: its search was stopped before it was measured.")),
+      el("ul", { class: "lights", "aria-label": t("How it suits this workflow") },
         ...lights(card, situation(node)).map(lightRow)))),
-  card && el("p", {}, card.promise), card?.range && el("p", { class: "faint" }, card.range),
+  ...(card ? evidence(card, situation(node)) : []),
   card && drawingsOf(held, card));
 }
 
@@ -107,9 +122,9 @@ async function install(node, file) {
     });
     await presets.refresh();
     setValue(node, "preset", installed);
-    toast("success", "Preset installed", installed);
+    toast("success", t("Preset installed"), installed);
   } catch (error) {
-    toast("error", "Not installed", /** @type {Error} */ (error).message);
+    toast("error", t("Not installed"), /** @type {Error} */ (error).message);
   }
 }
 
@@ -129,7 +144,7 @@ eachNode("SolverSearch.Card", NODE, (node) => {
   if (!preset) return;
   dropTarget(node, (file) => /\.safetensors$/i.test(file.name), (file) => install(node, file));
   if (!settingOn("SolverSearch.Cards")) return;
-  const element = el("div", { class: "solver-search-card", "aria-label": "About this preset" });
+  const element = el("div", { class: "solver-search-card", "aria-label": t("About this preset") });
   shown.set(node, { element, drawn: { key: "", element: null } });
   domWidget(node, "solver_search_card", element, { height: 40 });
   const again = () => render(node);

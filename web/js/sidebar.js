@@ -1,11 +1,13 @@
 // The tab "Solvers": every preset, what it is good for, and what to do with it.
-import { allNodes, linkStyle, onGraphChange, onSetup, settingOn, sidebarTab, tell, urlOf } from "./comfy.js";
+import { allNodes, linkStyle, onGraphChange, onSetup, settingOn, sidebarTab, tell } from "./comfy.js";
 import { button, el } from "./dom.js";
 import { receive } from "./drop.js";
 import { presets } from "./presets.js";
-import { compareHere, useHere } from "./sidebar_actions.js";
+import { shareDialog } from "./share.js";
+import { compareHere, measureHere, useHere } from "./sidebar_actions.js";
 import { cardElement } from "./sidebar_card.js";
-import { checkpointsIn, chosen, SORTS } from "./sidebar_words.js";
+import { checkpointsIn, chosen, sorts } from "./sidebar_words.js";
+import { t } from "./words.js";
 
 const PAGE = 24; // cards that are made at once
 const WAIT = 300; // ms after a change of the graph
@@ -20,6 +22,7 @@ let panel = null;
 const deeds = {
   use: useHere,
   compare: compareHere,
+  measure: measureHere,
   async rename(card, name) {
     await tell("/rename", { file: card.file, name });
     await presets.refresh();
@@ -40,7 +43,7 @@ const deeds = {
 
 /** @param {any} card @param {string} bin */
 function offerUndo(card, bin) {
-  const line = el("p", {}, `${card.name} is in the bin. `, button("Undo", async () => {
+  const line = el("p", {}, t("{name} is in the bin.", { name: card.name }), " ", button(t("Undo"), async () => {
     try {
       await tell("/restore", { bin });
       line.remove();
@@ -48,34 +51,34 @@ function offerUndo(card, bin) {
     } catch (error) {
       line.append(el("span", { class: "bad" }, ` ${/** @type {Error} */ (error).message}`));
     }
-  }), button("×", () => line.remove(), { "aria-label": "Dismiss" }));
+  }), button("×", () => line.remove(), { "aria-label": t("Dismiss") }));
   panel?.notices.append(line);
 }
 
 function makePanel() {
-  const list = el("ul", { class: "presets", "aria-label": "Solver presets" });
+  const list = el("ul", { class: "presets", "aria-label": t("Solver presets") });
   const notices = el("div", { class: "notices", role: "status" });
   const count = el("p", { class: "count", role: "status" });
   const chosenFiles = el("div", { class: "selection", hidden: true });
   const here = el("span", { class: "here" });
-  const root = el("section", { class: "solver-search-tab", "aria-label": "Solvers", ondrop: dropped,
+  const root = el("section", { class: "solver-search-tab", "aria-label": t("Solvers"), ondrop: dropped,
     ondragover: (/** @type {DragEvent} */ event) => { event.preventDefault(); root.classList.add("over"); },
     ondragleave: () => root.classList.remove("over") },
-  el("header", {}, el("h2", {}, "Solvers"), button("Import", pickFiles, { title: "Preset files, or a zip of them" })),
+  el("header", {}, el("h2", {}, t("Solvers")), button(t("Import"), pickFiles, { title: t("Preset files, or a zip of them") })),
   controls(here), notices, count, list, chosenFiles,
-  el("p", { class: "zone" }, "Drop preset files or a zip here to install them."));
+  el("p", { class: "zone" }, t("Drop preset files or a zip here to install them.")));
   return { root, list, notices, count, chosenFiles, here };
 }
 
 /** @param {HTMLElement} here */
 function controls(here) {
-  const search = el("input", { type: "search", placeholder: "Search name, model, family", "aria-label": "Search presets", value: wish.search,
+  const search = el("input", { type: "search", placeholder: t("Search name, model, family"), "aria-label": t("Search presets"), value: wish.search,
     oninput: (/** @type {any} */ event) => { wish.search = event.target.value; show(); } });
-  const sort = el("select", { "aria-label": "Sort by",
+  const sort = el("select", { "aria-label": t("Sort by"),
     onchange: (/** @type {any} */ event) => { wish.sort = event.target.value; show(); } },
-  ...Object.entries(SORTS).map(([value, words]) => el("option", { value, selected: value === wish.sort }, words)));
+  ...Object.entries(sorts()).map(([value, words]) => el("option", { value, selected: value === wish.sort }, words)));
   const filter = el("label", { class: "filter" }, el("input", { type: "checkbox", checked: wish.here,
-    onchange: (/** @type {any} */ event) => { wish.here = event.target.checked; show(); } }), el("span", {}, "For this checkpoint", here));
+    onchange: (/** @type {any} */ event) => { wish.here = event.target.checked; show(); } }), el("span", {}, t("For this checkpoint"), here));
   return el("div", { class: "controls" }, search, sort, filter);
 }
 
@@ -99,8 +102,9 @@ function show() {
   if (!panel) return;
   const cards = presets.list();
   const left = chosen(cards, wish);
-  panel.here.textContent = wish.checkpoints.length ? ` (${wish.checkpoints.join(", ")})` : " (none in this workflow)";
-  panel.count.textContent = left.length === cards.length ? `${cards.length} presets` : `${left.length} of ${cards.length} presets`;
+  panel.here.textContent = wish.checkpoints.length ? ` (${wish.checkpoints.join(", ")})` : t(" (none in this workflow)");
+  panel.count.textContent = left.length === cards.length ? t("{count} presets", { count: cards.length })
+    : t("{count} of {all} presets", { count: left.length, all: cards.length });
   panel.list.replaceChildren();
   if (left.length) append(panel.list, left, 0);
   else panel.list.append(empty(cards.length));
@@ -110,7 +114,7 @@ function show() {
 
 /** @param {HTMLElement} list @param {any[]} left @param {number} from */
 function append(list, left, from) {
-  const items = left.slice(from, from + PAGE).map((judged) => cardElement(judged, deeds));
+  const items = left.slice(from, from + PAGE).map((judged) => cardElement(judged, wish.checkpoints, deeds));
   const rest = el("li", { class: "rest", "aria-hidden": "true" });
   const before = list.querySelector(":scope > .broken");
   for (const item of items) list.insertBefore(item, before);
@@ -126,10 +130,11 @@ function append(list, left, from) {
 
 /** @param {number} all */
 function empty(all) {
-  const nothing = "There are no presets yet. Add a Search Solver node to your workflow and press Run: it finds a fast sampler for your checkpoint and saves it here. Or drop a preset from somebody else.";
-  const hidden = wish.here ? "No preset was made for this checkpoint or its family. Search Solver makes one, or show all presets." : "No preset has these words.";
+  const nothing = t("There are no presets yet. Add a Search Solver node to your workflow and press Run: it finds a fast sampler for your checkpoint and saves it here. Or drop a preset from somebody else.");
+  const hidden = wish.here ? t("No preset was made for this checkpoint or its family. Search Solver makes one, or show all presets.")
+    : t("No preset has these words.");
   return el("li", { class: "empty" }, el("p", {}, all ? hidden : nothing),
-    all > 0 && button("Show all presets", () => { wish.here = false; wish.search = ""; rebuild(); }));
+    all > 0 && button(t("Show all presets"), () => { wish.here = false; wish.search = ""; rebuild(); }));
 }
 
 /** @param {string} file @param {string} error */
@@ -141,10 +146,9 @@ function showSelection() {
   if (!panel) return;
   const files = [...selection].filter((file) => presets.about(file));
   panel.chosenFiles.hidden = !files.length;
-  const query = files.map((file) => `file=${encodeURIComponent(file)}`).join("&");
-  panel.chosenFiles.replaceChildren(el("span", {}, `${files.length} selected`),
-    el("a", { class: "button primary", href: urlOf(`/export?${query}`), download: "solver presets.zip" }, "Export as zip"),
-    button("Clear", () => { selection.clear(); show(); }));
+  panel.chosenFiles.replaceChildren(el("span", {}, t("{count} selected", { count: files.length })),
+    button(t("Share"), () => shareDialog(files.map((file) => presets.about(file))), { class: "primary" }),
+    button(t("Clear"), () => { selection.clear(); show(); }));
 }
 
 /** @type {HTMLElement | null} */
@@ -186,7 +190,7 @@ function graphChanged() {
 onSetup("SolverSearch.Sidebar", () => {
   if (!settingOn("SolverSearch.Sidebar")) return;
   linkStyle("sidebar.css");
-  sidebarTab({ id: "solver-search", icon: "pi pi-bolt", title: "Solvers", tooltip: "Solvers",
+  sidebarTab({ id: "solver-search", icon: "pi pi-bolt", title: t("Solvers"), tooltip: t("Solvers"),
     render, destroy: () => { panel = null; container = null; } });
   presets.onChange(show);
   onGraphChange(graphChanged);

@@ -1,6 +1,9 @@
 // What the buttons of the Solvers tab do to the open graph. Each answers with a sentence.
 import { allNodes, placeNode, rememberGraph, selectedNodes, setValue, showNode, sourceOf, targetsOf, widgetOf } from "./comfy.js";
+import { isSampler } from "./fast_plan.js";
 import { makeFast } from "./make_fast.js";
+import { measure } from "./measure.js";
+import { t } from "./words.js";
 
 const LOAD = "SolverSearch_Load";
 const USE = "SolverSearch_Use";
@@ -48,12 +51,12 @@ export function useHere(card, except = []) {
   const load = meant(loads);
   if (load) return setOn(load, card);
   if (loads.length)
-    return { words: `There are ${loads.length} Load Solver Preset nodes. Select the one you mean and press Use here again.` };
+    return { words: t("There are {count} Load Solver Preset nodes. Select the one you mean and press Use here again.", { count: loads.length }) };
   const sampler = meant(samplers());
   if (sampler) return offerInsert(sampler, card);
-  if (samplers().length) return { words: "Select the KSampler you mean and press Use here again." };
-  return { words: "There is no KSampler in this workflow. Open one, or add a Load Solver Preset node.",
-    offer: { label: "Add Load Solver Preset", act: () => addLoad(card) } };
+  if (samplers().length) return { words: t("Select the KSampler you mean and press Use here again.") };
+  return { words: t("There is no KSampler in this workflow. Open one, or add a Load Solver Preset node."),
+    offer: { label: t("Add Load Solver Preset"), act: () => addLoad(card) } };
 }
 
 /** @param {any} load @param {any} card @returns {Answer} */
@@ -62,28 +65,45 @@ function setOn(load, card) {
   showNode(load);
   rememberGraph();
   const used = targetsOf(load, 0).some((end) => end.node.comfyClass);
-  return { words: used ? `Load Solver Preset now has ${card.name}.`
-    : `Load Solver Preset now has ${card.name}. Connect its solver to Use Solver.` };
+  return { words: used ? t("Load Solver Preset now has {name}.", { name: card.name })
+    : t("Load Solver Preset now has {name}. Connect its solver to Use Solver.", { name: card.name }) };
 }
 
 /** @param {any} sampler @param {any} card @returns {Answer} */
 function offerInsert(sampler, card) {
-  return { words: `Put it between the model and ${sampler.title ?? "KSampler"}?`,
-    offer: { label: "Insert", act: () => insert(sampler, card) } };
+  return { words: t("Put it between the model and {sampler}?", { sampler: sampler.title ?? "KSampler" }),
+    offer: { label: t("Insert"), act: () => insert(sampler, card) } };
 }
 
 /** @param {any} sampler @param {any} card @returns {Promise<Answer>} */
 async function insert(sampler, card) {
   await makeFast(sampler, { preset: card.file });
-  return { words: `${card.name} now samples for ${sampler.title ?? "KSampler"}. Undo takes it out again.` };
+  return { words: t("{name} now samples for {sampler}. Undo takes it out again.", { name: card.name, sampler: sampler.title ?? "KSampler" }) };
 }
 
 /** @param {any} card @returns {Answer} */
 function addLoad(card) {
   const load = placeNode(null, LOAD);
-  if (!load) return { words: "ComfyUI does not know Load Solver Preset. Restart it and reload this page." };
+  if (!load) return { words: t("ComfyUI does not know Load Solver Preset. Restart it and reload this page.") };
   setOn(load, card);
-  return { words: `Load Solver Preset is there with ${card.name}. Connect its solver to Use Solver, and that between your model and the KSampler.` };
+  return { words: t("Load Solver Preset is there with {name}. Connect its solver to Use Solver, and that between your model and the KSampler.", { name: card.name }) };
+}
+
+/**
+ * Measure a preset on what the open graph's sampler samples with, aside from the graph.
+ * @param {any} card
+ * @returns {Promise<Answer>}
+ * @throws {Error} with a sentence, if it cannot begin
+ */
+export async function measureHere(card) {
+  /** @type {any[]} */
+  const all = [];
+  allNodes((node) => (isSampler(node) || (input(node, "guider") && input(node, "latent_image"))) && all.push(node));
+  if (!all.length) return { words: t("There is no KSampler in this workflow: its model, prompts, CFG and size are what is measured on.") };
+  const sampler = meant(all);
+  if (!sampler) return { words: t("Select the KSampler you mean and press Measure again.") };
+  await measure(card, sampler);
+  return { words: "" };
 }
 
 /**
@@ -96,23 +116,23 @@ export function compareHere(card) {
   const compare = meant(compares);
   if (compare) return connectTo(compare, card);
   if (compares.length)
-    return { words: `There are ${compares.length} Compare Solvers nodes. Select the one you mean and press again.` };
+    return { words: t("There are {count} Compare Solvers nodes. Select the one you mean and press again.", { count: compares.length }) };
   return newComparison(meant(samplers()), card);
 }
 
 /** @param {any} compare @param {any} card @returns {Answer} */
 function connectTo(compare, card) {
   if (SOLVER_INPUTS.some((name) => presetAt(compare, name) === card.file))
-    return { words: `${card.name} is in the comparison already. ${whatIsMissing(compare)}` };
+    return { words: `${t("{name} is in the comparison already.", { name: card.name })} ${whatIsMissing(compare)}` };
   const free = SOLVER_INPUTS.find((name) => input(compare, name)?.link == null);
-  if (!free) return { words: "Compare Solvers has three solvers already. Take one away and press again." };
+  if (!free) return { words: t("Compare Solvers has three solvers already. Take one away and press again.") };
   const row = SOLVER_INPUTS.indexOf(free);
   const load = placeNode(compare.graph, LOAD, [compare.pos[0] - 360, compare.pos[1] + row * 180]);
   setValue(load, "preset", card.file);
   load.connect(0, compare, compare.inputs.indexOf(input(compare, free)));
   showNode(compare);
   rememberGraph();
-  return { words: `${card.name} is in the comparison. ${whatIsMissing(compare)}` };
+  return { words: `${t("{name} is in the comparison.", { name: card.name })} ${whatIsMissing(compare)}` };
 }
 
 /** File of the preset that a Compare node gets on an input, or "". @param {any} compare @param {string} name */
@@ -125,7 +145,7 @@ export function presetAt(compare, name) {
 function newComparison(sampler, card) {
   const place = sampler ? /** @type {[number, number]} */ ([sampler.pos[0] + 420, sampler.pos[1] + sampler.size[1] + 120]) : undefined;
   const compare = placeNode(sampler?.graph ?? null, COMPARE, place);
-  if (!compare) return { words: "ComfyUI does not know Compare Solvers. Restart it and reload this page." };
+  if (!compare) return { words: t("ComfyUI does not know Compare Solvers. Restart it and reload this page.") };
   if (sampler) likeSampler(compare, sampler);
   return connectTo(compare, card);
 }
@@ -159,6 +179,6 @@ function join(from, to, name) {
 function whatIsMissing(compare) {
   const needed = ["model", "positive", "negative", "vae", "latent"];
   const missing = needed.filter((name) => input(compare, name)?.link == null);
-  if (missing.length) return `Connect ${missing.join(", ")} of Compare Solvers, then press Run.`;
-  return "Press Run: the same seeds are sampled with it, with built-in samplers and with the 100 step reference.";
+  if (missing.length) return t("Connect {inputs} of Compare Solvers, then press Run.", { inputs: missing.join(", ") });
+  return t("Press Run: the same seeds are sampled with it, with built-in samplers and with the 100 step reference.");
 }
