@@ -20,7 +20,7 @@ from pathlib import Path
 from ..presets.fields import PresetError
 from ..presets.preset import Preset
 from ..presets.store import MAX_NAME, SUFFIX, check_name, save
-from . import measured
+from .measured import keep_own
 
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what a killed write leaves behind
 OLD = 3600.0  # seconds
@@ -132,8 +132,7 @@ class Saving:
         path = save(self.folder, _renamed(preset, name), name=name, overwrite=True)
         self.names[asked], self.marks[name] = name, _mark(path)
         self.ids[asked] = preset.id
-        if preset.info.error is not None:
-            measured.keep([preset], self.folder)
+        keep_own(preset, self.folder)
 
     def _ours(self, name: str) -> bool:
         """Whether nothing is there, or what we wrote last and nobody has touched."""
