@@ -31,28 +31,23 @@ def all_figures() -> Known:
         return {}
 
 
-def keep(measured: Iterable[Preset]) -> str:
+def keep(measured: Iterable[Preset], folder: Path | None = None) -> str:
     """Keep the evidence of presets that was found on this machine.
 
     Args:
         measured: with the model they were measured on in their facts.
+        folder: of the ledger; None: people's own.
 
     Returns:
         Why it could not be kept, else "".
     """
     try:
-        LEDGER.add(own_folder(), [figures_of(p.id, p.info) for p in measured])
+        LEDGER.add(folder or own_folder(), [figures_of(p.id, p.info) for p in measured])
     except OSError as error:
         said = f"The figures could not be kept: {error.strerror}."
         log.warning("%s", said)
         return said
     return ""
-
-
-def keep_own(preset: Preset, folder: Path) -> None:
-    """Keep what a search has measured of its result, if it saves where ComfyUI finds presets."""
-    if preset.info.error is not None and folder == own_folder():
-        keep([preset])
 
 
 def here(preset: Preset, model: ModelFacts, guidance: float | None,

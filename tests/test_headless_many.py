@@ -118,8 +118,8 @@ def test_submitit_runs_jobs_and_starts_a_preempted_one_again(tmp_path: Path) -> 
 
     manifest, out = tmp_path / "jobs.jsonl", tmp_path / "out"
     job = {**request(tmp_path), "out": str(out)}
-    missing = {**job, "checkpoint": "missing.safetensors"}
-    manifest.write_text(f"{json.dumps(job)}\n{json.dumps(missing)}\n", "utf-8")
+    wrong = {**job, "prompts": str(tmp_path)}
+    manifest.write_text(f"{json.dumps(job)}\n{json.dumps(wrong)}\n", "utf-8")
     process = started(command("--manifest", str(manifest), "--submit", "local",
                               "--submit-folder", str(tmp_path / "logs"), "--json"),
                       tmp_path / "log")

@@ -528,3 +528,10 @@ export async function wordsOfPage(key) {
     return {};
   }
 }
+
+// --- said ---
+
+/** Whether the page shows an app's inputs and pictures instead of the graph. */
+export function inAppMode() {
+  return !app.canvas?.canvas?.getClientRects().length;
+}
