@@ -11,6 +11,8 @@ Into benchmarks/results/; many hours on two cores.
     transfer          only solvers away from where they were searched
     ablations         only parts of the published methods left out
     cost | plots      only these
+    true-size [...]   networks at their true size with random weights
+    small-large [...] solvers searched at one size and used at another
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from . import ablations, cost, parts, plots, quality, ranges, transfer
+from . import (
+    ablations,
+    cost,
+    parts,
+    plots,
+    quality,
+    ranges,
+    small_large,
+    transfer,
+    true_size,
+)
 from .cells import WORK
 from .loading import ROOT
 from .report import write_table
@@ -47,6 +59,10 @@ def main(arguments: list[str]) -> None:
             cost.main()
         case ["plots"]:
             plots.main()
+        case ["true-size", *rest]:
+            true_size.main(rest)
+        case ["small-large", *rest]:
+            small_large.main(rest)
         case _:
             _whole(_options(arguments))
 
@@ -70,7 +86,7 @@ def _whole(chosen: argparse.Namespace) -> None:
     if chosen.small:
         for task in FEW:
             quality.main(task, SMALL)
-        cost.main(SMALL)
+        cost.main(SMALL, ("quick",))
         plots.main(SMALL)
         return
     failed = _side_by_side(FULL + REST + NODE_ONLY if chosen.all else FULL, chosen.jobs)

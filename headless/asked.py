@@ -19,7 +19,8 @@ from ..presets.store import MAX_NAME, check_name, fitting_name
 from ..solver_search.config import SearchConfig
 from .canvas import empty
 from .exits import Exit, Refusal
-from .loading import Loaded, encode, load, read_prompts
+from .loading import Loaded, encode, load
+from .request import read_prompts
 
 ROOM = len(" 32 steps 99")  # of a name, for what comes behind it
 
@@ -82,13 +83,11 @@ def ask(options: argparse.Namespace) -> Asked:
         Refusal: in words.
     """
     try:
-        numbers = read_steps(options.steps or "")
+        numbers = read_steps(options.steps)
         config = SearchConfig(numbers[0], options.method, options.effort, options.seed,
                               options.denoise)
         if options.name:
             check_name(options.name)
-        for missing in (name for name in ("cfg", "size", "out") if getattr(options, name) is None):
-            raise ValueError(f"A search needs --{missing}. See --help.")
     except ValueError as error:
         raise Refusal(Exit.REQUEST, str(error)) from error
     lines = read_prompts(options.prompts)

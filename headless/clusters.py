@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from .exits import Exit, Refusal
 from .telling import Teller
 
+EVERY = 0.2  # seconds
 MISSING = ("--submit needs submitit, which is not installed. Install it with this Python: pip "
            "install submitit.")
 
@@ -37,7 +39,8 @@ class Resumable:
             RuntimeError: if it fails, so that submitit counts it as failed.
         """
         self.child = subprocess.Popen(self.command)
-        code = self.child.wait()
+        while (code := self.child.poll()) is None:  # wait() would lock checkpoint() out
+            time.sleep(EVERY)
         if code:
             raise RuntimeError(f"The job ended with code {code}; its last line on stdout says "
                                "why.")

@@ -61,7 +61,8 @@ class Announced(Saving):
     """
 
     def __init__(self, folder: Path, told: Teller) -> None:
-        super().__init__(folder, [path.name for path in LIBRARY.glob(f"*{SUFFIX}")])
+        super().__init__(folder, [path.name for path in LIBRARY.glob(f"*{SUFFIX}")],
+                         figures=False)
         self.told, self.known = told, {}
 
     def keep(self, preset: Preset) -> None:

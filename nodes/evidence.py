@@ -120,7 +120,8 @@ class Trial:
 
     def solver(self, solver: Solver, label: str) -> Measured:
         """Measure a solver."""
-        return self._measured(label, solver.nfe, _of_solver(self.session, solver), len(self.items))
+        return self._measured(label, solver.nfe, _of_solver(self.session, solver),
+                              len(self.items), solver.tensors.values())
 
     def setting(self, setting: Setting, calls: int, count: int | None = None) -> Measured:
         """Measure a built-in sampler and schedule on the first `count` starts."""
@@ -147,6 +148,12 @@ class Trial:
     def errors_of(self, setting: Setting, calls: int, first: int, count: int) -> Tensor:
         """(count - first,) errors of a built-in setting on those starts; infinite when ComfyUI's
         sampler fails here."""
+        found = self.session.records.kept(
+            f"{setting.label} on {first} to {count}",
+            lambda: {"errors": self._errors_of(setting, calls, first, count)})
+        return found["errors"]
+
+    def _errors_of(self, setting: Setting, calls: int, first: int, count: int) -> Tensor:
         part = Trial(self.session, self.starts[first:count], self.items[first:count],
                      self.reference[first:count], self.batch, self.denoise)
         ends = self.reference.clone()  # where it was not sampled it has no error
@@ -172,8 +179,9 @@ class Trial:
         return Measured(parts[0].label, ends, errors, parts[0].calls)
 
     def _measured(self, label: str, calls: int, run: Callable[[Tensor, Tensor], Tensor],
-                  count: int) -> Measured:
-        ends = _in_batches(run, self.starts[:count], self.items[:count], self.batch)
+                  count: int, about: Iterable[Tensor] = ()) -> Measured:
+        ends = _in_batches(self.session, run, self.starts[:count], self.items[:count], self.batch,
+                           list(about))
         errors = relative_errors(ends, self.reference[:count], self.session.canvas)
         return Measured(label, ends, errors, calls)
 
@@ -248,7 +256,8 @@ def accurate_ends(session: Session, starts: Tensor, items: Tensor, batch: int, c
     """(S, C, ...) finished states of the accurate teacher."""
     teacher = accurate_teacher(calls, first_sigma(session.sampling, denoise),
                                flow=is_flow(session))
-    return _in_batches(_of_solver(session, teacher), starts, items, batch)
+    return _in_batches(session, _of_solver(session, teacher), starts, items, batch,
+                       [teacher.sigmas])
 
 
 def is_flow(session: Session) -> bool:
@@ -266,8 +275,12 @@ def _of_solver(session: Session, solver: Solver) -> Callable[[Tensor, Tensor], T
     return run
 
 
-def _in_batches(run: Callable[[Tensor, Tensor], Tensor], starts: Tensor, items: Tensor,
-                batch: int) -> Tensor:
-    parts: Iterable[Tensor] = [run(x, i) for x, i in zip(starts.split(batch), items.split(batch),
-                                                         strict=True)]
-    return torch.cat(list(parts))
+def _in_batches(session: Session, run: Callable[[Tensor, Tensor], Tensor], starts: Tensor,
+                items: Tensor, batch: int, about: Iterable[Tensor] = ()) -> Tensor:
+    """Ends of all starts; those of each batch are kept in the session's records."""
+    def ends(x: Tensor, own: Tensor) -> Tensor:
+        found = session.records.kept("ends", lambda: {"ends": run(x, own)}, about=(own, *about))
+        return found["ends"].to(x.device)
+
+    return torch.cat([ends(x, own) for x, own in zip(starts.split(batch), items.split(batch),
+                                                     strict=True)])

@@ -53,6 +53,42 @@ def search_key(guider: Guider, latent: Any, config: SearchConfig,  # noqa: ANN40
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def journal_key(search: str, guider: Guider, latent: Any) -> str:  # noqa: ANN401
+    """64 hex digits of all that the numbers found on the way depend on: also every prompt, how
+    many pictures the model works on at once, and the kind of device.
+
+    Args:
+        search: search_key().
+        guider, latent: see there.
+    """
+    digest = hashlib.sha256(search.encode())
+    batch = len(first_medium(latent))
+    device = torch.device(guider.model_patcher.load_device).type
+    digest.update(repr((batch, device, sorted(guider.original_conds))).encode())
+    for entries in guider.original_conds.values():
+        _digest(entries, digest)
+    return digest.hexdigest()
+
+
+def _digest(value: Any, digest: Any) -> None:  # noqa: ANN401
+    """Add all numbers and words of a prompt; `uuid` is another in each run."""
+    if isinstance(value, dict):
+        for name in sorted(value, key=str):
+            if name != "uuid":
+                digest.update(str(name).encode("utf-8", "surrogatepass"))
+                _digest(value[name], digest)
+    elif isinstance(value, (list, tuple)):
+        digest.update(str(len(value)).encode())
+        for entry in value:
+            _digest(entry, digest)
+    elif isinstance(value, Tensor):
+        whole = value.detach().cpu().contiguous()
+        digest.update(f"{whole.dtype} {tuple(whole.shape)}".encode())
+        digest.update(whole.reshape(-1).view(torch.uint8).numpy())
+    else:
+        digest.update(json.dumps(print_of(value), sort_keys=True, default=str).encode())
+
+
 def found_again(presets: Iterable[Preset], key: str, numbers: Sequence[int]) -> Preset | None:
     """A measured preset for the first number of steps with the others as its siblings; None where
     one of them is missing. Of several the newest."""

@@ -24,13 +24,13 @@ from .comfy_bridge.folders import (
     shelf,
 )
 from .comfy_bridge.model import ModelFacts, facts
-from .comfy_bridge.web import presets_changed, running_prompt
+from .comfy_bridge.web import presets_changed, running_extra, running_prompt
 from .matching import best_or_unsearched, verdict
 from .measured import all_figures, here
+from .pins import AUTOMATIC, CHOICES, above, pin_of, write_pin
 from .said import Said, harmless, spoken
 from .types import CATEGORY, KEPT, SolverSocket, solver_input
 
-AUTOMATIC = "(best for the connected model)"
 PIN = re.compile("[0-9a-f]{16}")
 CHOSEN_AGAIN = ("The preset this workflow was pinned to is not there or does not fit any more; "
                 "another one was taken. Pictures will differ.")
@@ -51,7 +51,7 @@ class LoadSolverPreset(io.ComfyNode):
                         "published ones follow.",
             search_aliases=["fast", "few steps", "fast sampler", "speed", "quick", "lightning",
                             "turbo", "accelerate", "schedule", "solver preset"],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Combo.Input("preset", options=[AUTOMATIC, *held.entries],
                                extra_dict={"solver_presets": _known(held.presets)},
@@ -90,8 +90,9 @@ class LoadSolverPreset(io.ComfyNode):
         """Load again when the file changed, or what the automatic choice depends on."""
         if preset != AUTOMATIC:
             return preset_stamp(preset or "")
-        files = [f"{file.name}:{file.stamp}" for file in preset_files()]
-        return "|".join([*files, str(wish_behind(running_prompt(), cls.hidden.unique_id))])
+        basis, node = _basis(running_prompt(), cls.hidden.unique_id), cls.hidden.unique_id
+        kept = pin_of(pin, node, running_extra())
+        return basis if kept in ("", CHOICES.took(str(node), basis)) else f"{basis}|{kept}"
 
     @classmethod
     @spoken
@@ -105,8 +106,10 @@ class LoadSolverPreset(io.ComfyNode):
         known = None if model is None else facts(model)
         wish = wish_behind(cls.hidden.prompt, cls.hidden.unique_id)
         if preset == AUTOMATIC:
+            pin = pin_of(pin, cls.hidden.unique_id, running_extra())
             loaded = best_or_unsearched(list(all_presets().values()), known, steps, wish, pin,
                                         all_figures())
+            _remember(cls, pin, loaded)
         else:
             loaded = read(preset_path(preset))
         said = _about(loaded, known, wish, pin, automatic=preset == AUTOMATIC)
@@ -172,6 +175,20 @@ class SaveSolverPreset(io.ComfyNode):
                         details=("Give this file to others to share it.", f"id {renamed.id}"))
         say(said)
         return io.NodeOutput(renamed, ui=said.ui())
+
+
+def _basis(prompt: dict | None, node: str | None) -> str:
+    """What the automatic choice depends on: the files, the samplers behind, the model before."""
+    files = [f"{file.name}:{file.stamp}" for file in preset_files()]
+    return "|".join([*files, str(wish_behind(prompt, node)), above(prompt, node)])
+
+
+def _remember(node: type[io.ComfyNode], pin: str, loaded: Preset) -> None:
+    """What was taken, for the next prompt and in the pictures of this one."""
+    if not pin:
+        name = node.hidden.unique_id
+        CHOICES.keep(str(name), _basis(node.hidden.prompt, name), loaded.id)
+    write_pin(node.hidden.extra_pnginfo, node.hidden.unique_id, loaded.id)
 
 
 def _is_there(name: str, preset: Preset) -> bool:

@@ -23,6 +23,7 @@ from .comfy_bridge.screen import Interrupted, Screen, interrupt
 from .comfy_bridge.session import Guider, make_guider
 from .comfy_bridge.web import presets_changed
 from .found import found_again, search_key
+from .journals import FOLDER
 from .live import LIVE
 from .pictures import above_each_other, solver_picture, to_tensor
 from .preset_nodes import all_presets
@@ -167,7 +168,8 @@ class Search:
 
         job = Job(guider, latent, config, guidance, names[first], {n: names[n] for n in others},
                   key, listen, telling.called, telling.counted, telling.estimated, keep,
-                  telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node))
+                  telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node),
+                  telling.resumed, own_folder() / FOLDER, lambda: not saving.troubles)
         found = [self._pictured(member) for member in job.run()]
         warnings = [*job.warnings, *filter(None, (saving.warning(m.preset) for m in found))]
         if telling.screen.vae_fails:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,26 +16,36 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.family import begun_from, outwards, share, whole_budget
+from ..solver_search.records import Records, State
 from ..solver_search.run import Run, search
-from ..solver_search.search import STOPPED, Budget, Event, Problem, SearchStopped, is_autograd
+from ..solver_search.search import (
+    STOPPED,
+    Budget,
+    Event,
+    GradientError,
+    Problem,
+    SearchStopped,
+    is_autograd,
+)
 from ..solver_search.solver import Solver
-from .comfy_bridge.latents import first_medium
 from .comfy_bridge.memory import is_out_of_memory
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
 from .estimate import Estimate
+from .found import journal_key
+from .journals import Journal, OtherSearch, opened
 from .proof import Proof, Unseen, proof_calls, prove, ranged
 from .repeatable import check_memoryless
 from .said import in_words
-from .saving import plain
 from .search_setup import Setup
 from .search_setup import unseen as kept_prompts
-from .version import VERSION
+from .stated import stated
 
 # After these the best so far is handed out: a model and its patches are other people's code, which
 # may raise anything. A cancelled job is none of them.
 FAILURES = (Exception,)
+log = logging.getLogger("solver-search")
 
 
 class Member(NamedTuple):
@@ -65,6 +76,11 @@ class Job:
         on_pictures: given steps, and (1, C, ...) ends of one start that nothing was learned on:
             of the best solver, and of the reference; of the first medium, in the model's units.
         stop: asked before every model call: whether to end and keep what there is.
+        on_resumed: told the model calls of an earlier search of the same kind that was ended and
+            now goes on, where there was one.
+        journals: folder of the journals from which searches go on; None: none is kept.
+        saved: asked at the end: whether the presets are where they shall be; else the journal
+            stays.
 
     `warnings` then holds what did not go as asked for, `stopped` whether somebody ended it.
     """
@@ -83,10 +99,14 @@ class Job:
     on_improved: Callable[[Preset], None] = lambda preset: None
     on_pictures: Callable[[int, Tensor, Tensor], None] = lambda steps, now, reference: None
     stop: Callable[[], bool] = lambda: False
+    on_resumed: Callable[[int], None] = lambda calls: None
+    journals: Path | None = None
+    saved: Callable[[], bool] = lambda: True
     warnings: list[str] = field(default_factory=list)
     stopped: bool = False
     broken: bool = False
     measured: int = 0
+    records: Records = field(default_factory=Records)
     _most: int = 0  # pictures in a model call; 0: as many as asked for
 
     def run(self) -> list[Member]:
@@ -101,6 +121,29 @@ class Job:
                 on_improved has been given the best so far.
             PresetError: for a setting that a preset cannot state; nothing was called then.
         """
+        key = journal_key(self.key, self.guider, self.latent) if self.key else ""
+        with opened(self.journals if key else None, key, self.warnings) as self.records:
+            if not isinstance(self.records, Journal):
+                return self._run()
+            return self._from_journal(self.records)
+
+    def _from_journal(self, journal: Journal) -> list[Member]:
+        """Go on from the journal's records; those of another search are thrown away."""
+        asked, journal.meter = self.config, self
+        try:
+            found = self._run()
+        except OtherSearch as error:
+            log.warning("The journal of this search does not fit it: %s", error)
+            self.warnings.append("The journal of an earlier search of this kind did not fit, and "
+                                 "was thrown away; the search began anew.")
+            journal.clear()
+            self.config, self.measured, self._most = asked, 0, 0
+            found = self._run()
+        whole = all(not member.preset.info.state for member in found)
+        journal.finished = whole and not self.stopped and self.saved()
+        return found
+
+    def _run(self) -> list[Member]:
         model = facts(self.guider.model_patcher)
         found = [Member(self._preset(run.best, model, run), run) for run in self.search()]
         if not self.stopped and not self.broken:
@@ -112,6 +155,15 @@ class Job:
         return [Member(replace(own, siblings=tuple(p for p in presets if p is not own)), run)
                 for own, run in found]
 
+    def state(self) -> State:
+        """See Meter."""
+        return {"steps": 0, "calls": self.measured}
+
+    def restore(self, state: State) -> None:
+        """See Meter."""
+        self.measured = int(state["calls"])
+        self.on_measured(self.measured)
+
     def search(self) -> list[Run]:
         """Only the searches, in their order and without evidence; see run()."""
         model = facts(self.guider.model_patcher)
@@ -122,9 +174,11 @@ class Job:
                       seed=self.config.seed, smooth=True, differentiable=method.gradient)
 
     def _search(self, session: Session, model: ModelFacts) -> list[Run]:
+        self._attach(session)
         problem = self._setup.problem(session, model)
         check_memoryless(session, problem.starts[:1].to(session.device), model.dtype)
         self.on_estimate(self._estimate(session, problem))
+        self._tell_resumed()
         found: dict[int, Run] = {}
         for steps, near in self._order:
             run = (Run(problem, self.config.budget, model_calls=self._setup.extra_calls(session))
@@ -142,13 +196,31 @@ class Job:
             raise SearchStopped(STOPPED)
         return list(found.values())
 
+    def _attach(self, session: Session) -> None:
+        """Let a session's measurements be recorded, and its room with them."""
+        session.records = self.records
+        if isinstance(self.records, Journal):
+            self.records.room = session.room
+
+    def _tell_resumed(self) -> None:
+        if isinstance(self.records, Journal) and self.records.spent:
+            self.warnings.append(f"Went on from where an earlier search had ended, after "
+                                 f"{self.records.spent:,} model calls.")
+            self.on_resumed(self.records.spent)
+
     def _broke_off(self, error: Exception, run: Run, found: Mapping[int, Run]) -> None:
         """The model failed; what there is goes on."""
+        self._check_records(error)
         if run.best is None and not found:
             raise error
         self.broken, run.ended_by = True, "broke off"
         steps = f"for {run.problem.steps} steps " if self.more else ""
         self.warnings.append(f"The search {steps}broke off: {in_words(error)}")
+
+    def _check_records(self, error: Exception) -> None:
+        """Records that lead to a failure are not of this search."""
+        if isinstance(self.records, Journal) and self.records.replaying:
+            raise OtherSearch(str(error)) from error
 
     def _note_memory(self, session: Session) -> None:
         self._most = session.room.most
@@ -172,12 +244,12 @@ class Job:
                 self.on_improved(self._preset(event.solver, model, run))
             phase = f"{steps} steps: {event.phase}" if self.more else event.phase
             self.on_event(replace(event, phase=phase, model_calls=before + event.model_calls))
-            if event.improved:
+            if event.improved and event.picture is not None:
                 self.on_pictures(steps, *(_seen(x, run.problem) for x in (
                     event.picture, run.reference_of(reference))))
 
         run.on_event, run.on_call = listen, lambda calls: self.on_call(before + calls)
-        run.stop = self.stop
+        run.stop, run.records = self.stop, self.records
         search(self._method, run)
 
     def _method(self, run: Run) -> None:
@@ -193,6 +265,7 @@ class Job:
             failed = ("There is not enough memory for gradients." if short else str(error))
         if not failed:
             return
+        self.records.broken(GradientError(failed), run)
         said = f"{failed} The search goes on with 'fit'."
         run.tell(said)
         self.warnings.append(said)
@@ -246,6 +319,7 @@ class Job:
         the CFG ranges in which it is better than the built-in settings; what is not measured when
         somebody stops it, or the model fails, stays as it is."""
         proved = list(found)
+        self._attach(session)
         session.room.most, session.on_call = self._most, self._measured
         try:
             for place, preset in self._proofs(session, found):
@@ -254,6 +328,7 @@ class Job:
         except SearchStopped:
             self.stopped = True
         except FAILURES as error:
+            self._check_records(error)
             self.warnings.append(f"The result could not be measured: {in_words(error)}")
         self._note_memory(session)
         return proved
@@ -301,28 +376,12 @@ class Job:
         Raises:
             PresetError: for what a preset cannot state.
         """
-        latent = first_medium(self.latent)
-        *_, height, width = latent.shape
-        return PresetInfo(
-            name=self._names[steps], created=datetime.date.today().isoformat(),
-            family=model.family, prediction=model.prediction,
-            latent_channels=model.latent_channels, shift=model.shift,
-            sigma_min=model.sigma_min, sigma_max=model.sigma_max,
-            model_name=plain(model.file_name, 255), guidance=self.guidance, width=width,
-            height=height, frames=_frames(latent),
-            denoise=self.config.denoise if self.config.denoise < 1 else None,
-            prompts=self._prompts, method=self.config.method, seed=self.config.seed,
-            architecture=model.architecture, header_hash=model.header_hash,
-            precision=plain(model.precision, 40), patches=plain(model.patches, 400),
-            search_key=self.key, state="unfinished", tool_version=VERSION,
-            torch_version=str(torch.__version__))
+        config = self._config(steps)
+        info = stated(model, self.latent, config, self._names[steps], self.guidance, self.key)
+        return replace(info, prompts=self._prompts)
 
 
 def _seen(x: Tensor, problem: Problem) -> Tensor:
     """What people look at of a search's state, in the model's units: the first medium."""
     whole = x if problem.balance is None else x / problem.balance.to(x.device)
     return problem.canvas.parts(whole)[0]
-
-
-def _frames(latent: Tensor) -> int:
-    return latent.shape[2] if latent.ndim == 5 else 0

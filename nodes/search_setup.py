@@ -20,6 +20,7 @@ from .comfy_bridge.ordinary import screened
 from .comfy_bridge.session import Session
 from .evidence import Trial, accurate_ends
 
+GOLDEN = (5**0.5 - 1) / 2
 SCALES = 4  # that a search for a CFG range deals over its starts
 PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search is given none
 PICTURE_SEED = 2**20
@@ -125,13 +126,12 @@ class Setup:
         return PICTURE_CALLS if self.config.denoise < 1 and session.empty else 0
 
     def _dealt(self, prompts: int, evidence: int) -> Tensor:
-        """(starts,) prompt of each; with three prompts or more the last ones are for evidence."""
-        searched = self.config.sizes.searched
-        kept = unseen(prompts)
-        seen = torch.arange(searched) % (prompts - kept)
+        """(starts,) prompt of each; with three prompts or more some are kept for evidence."""
+        order, searched = spread(prompts), torch.arange(self.config.sizes.searched)
+        later, kept = torch.arange(evidence), unseen(prompts)
         if not kept:
-            return torch.cat([seen, torch.arange(searched, searched + evidence) % prompts])
-        return torch.cat([seen, prompts - kept + torch.arange(evidence) % kept])
+            return order[torch.cat([searched, len(searched) + later]) % prompts]
+        return order[torch.cat([searched % (prompts - kept), prompts - kept + later % kept])]
 
     def _starts(self, session: Session, seed: int, items: Tensor) -> Tensor:
         """States where the way begins. Image to image: noise over the latents that were given,
@@ -161,6 +161,12 @@ class Setup:
         ends = accurate_ends(session, starts[:SIZE_STARTS], items, self.batch, SIZE_CALLS,
                              self.config.denoise)
         return session.canvas.balance(ends)
+
+
+def spread(count: int) -> Tensor:
+    """(count,) an order of a list in which any few neighbours come from all over it: people write
+    prompts that are alike one below the other. The ranks of multiples of the golden ratio."""
+    return (torch.arange(count, dtype=torch.float64) * GOLDEN).frac().argsort().argsort()
 
 
 def unseen(prompts: int) -> int:

@@ -69,6 +69,12 @@ class Telling:
         self.begun = time.monotonic()
         self.push(force=True)
 
+    def resumed(self, calls: int) -> None:
+        """It goes on from where an earlier search had ended."""
+        self.state["sentence"] = (f"Going on where it stopped: {calls:,} of "
+                                  f"{self.state['total']:,} model calls.")
+        self.push(force=True)
+
     def event(self, event: Event, steps: int) -> None:
         """An offer or a phase of the search."""
         if steps != self.state["current_steps"] and event.stage:

@@ -92,12 +92,17 @@ class Canvas:
 
     def balance(self, reference: Tensor) -> Tensor:
         """(1, C, ...) factors after which each medium of `reference` has the same norm."""
+        each = [part.new_full((1, part[0].numel()), factor)
+                for part, factor in zip(self.parts(reference), self.factors(reference),
+                                        strict=True)]
+        return torch.cat(each, dim=1).reshape(1, *reference.shape[1:])
+
+    def factors(self, reference: Tensor) -> list[float]:
+        """The same, one for each medium."""
         least = LEAST_SIZE * _size(reference)
         norms = [max(_size(part), least) * part[0].numel() ** 0.5
                  for part in self.parts(reference)]
-        each = [part.new_full((1, part[0].numel()), sum(norms) / norm)
-                for part, norm in zip(self.parts(reference), norms, strict=True)]
-        return torch.cat(each, dim=1).reshape(1, *reference.shape[1:])
+        return [sum(norms) / norm for norm in norms]
 
 
 PLAIN = Canvas()

@@ -20,8 +20,21 @@ def relative_errors(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Ten
         reference: (B, ...) converged results of the same starts.
         canvas: which media lie in them.
     """
-    difference = canvas.balanced(x - reference, reference).double().flatten(1).norm(dim=1)
-    return difference / unit(reference, canvas)
+    return scaled(distances(x, reference, canvas), reference, canvas)
+
+
+def distances(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
+    """(B, M) length of x - reference in each medium."""
+    parts = canvas.parts(x - reference)
+    return torch.stack([part.double().flatten(1).norm(dim=1) for part in parts], dim=1)
+
+
+def scaled(lengths: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
+    """(B,) relative errors from distances() to the references."""
+    if lengths.shape[1] > 1:
+        lengths = (lengths * lengths.new_tensor(canvas.factors(reference))).norm(
+            dim=1, keepdim=True)
+    return lengths[:, 0] / unit(reference, canvas)
 
 
 def unit(reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .metrics import relative_errors
+from .metrics import distances, scaled
+from .records import Records, State, Values
 from .sample import Denoise, sample
 from .search import STOPPED, Budget, Event, Problem, SearchError, SearchStopped
 from .solver import Solver
-from .teacher import Trajectory, trace
+from .teacher import Trajectory, untraced
 
 MOST_TRAJECTORY_BYTES = 2**34
 
@@ -35,6 +36,7 @@ class Run:
         tables: handcrafted tables worth trying, where it is known (otherwise all).
         stage: what is being done: "teacher" (trajectories to learn from), "known" (ready-made
             solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
+        records: what was found out before, by a search that was ended; see records.py.
     """
 
     problem: Problem
@@ -56,6 +58,7 @@ class Run:
     ranking: list[str] = field(default_factory=list)
     tables: tuple[str, ...] = ()
     stage: str = "teacher"
+    records: Records = field(default_factory=Records)
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -107,6 +110,23 @@ class Run:
         """Whether guidance added anything in the newest call."""
         return self.added is not None and bool(self.added.any())
 
+    def kept(self, name: str, make: Callable[[], Values],
+             about: Iterable[Tensor] = ()) -> Values:
+        """What an operation with model calls answers; see Records."""
+        return self.records.kept(name, make, self, about)
+
+    def state(self) -> State:
+        """See Meter."""
+        return {"steps": self.problem.steps, "calls": self.model_calls, "seconds": self.seconds,
+                "guided": float(self.guided)}
+
+    def restore(self, state: State) -> None:
+        """See Meter."""
+        self.model_calls = int(state["calls"])
+        self.started = time.monotonic() - state["seconds"]
+        self.added = torch.full((1,), state["guided"])
+        self.on_call(self.model_calls)
+
     def trace(self, teacher: Solver, keep: int | None = None) -> Trajectory:
         """Teacher trajectories; the end points of all starts become the reference.
 
@@ -124,30 +144,72 @@ class Run:
             return self.traced[1]
         self.tell(f"teacher, {teacher.nfe} calls")
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
-        with torch.no_grad():
-            trajectory = trace(self.denoise(kept), teacher, self.problem.starts[kept],
-                               lambda _: self.added)
-        ends = [self.ends(teacher, part) for part in rest.split(self.problem.batch) if len(part)]
+        trajectory = untraced(teacher, self.problem.starts[kept])
+        for part in self._parts(kept):
+            self._follow(trajectory, teacher, part)
+        ends = [self.ends(teacher, part) for part in self._parts(rest)]
         self.reference = torch.cat([trajectory.end, *ends])
         self.traced = teacher, trajectory
         return trajectory
 
+    def _parts(self, items: Tensor) -> list[Tensor]:
+        """Starts of one model call each."""
+        return [part for part in items.split(self.problem.batch) if len(part)]
+
+    @torch.no_grad()
+    def _follow(self, trajectory: Trajectory, teacher: Solver, items: Tensor) -> None:
+        """Trajectories of some starts. What is kept are the model's answers, half as large."""
+        x = self.problem.starts[items]
+
+        def made() -> Values:
+            answers = torch.empty((teacher.steps, *x.shape), dtype=x.dtype)
+            added = torch.zeros_like(answers) if teacher.guided else None
+
+            def keep(row: int, state: Tensor, denoised: Tensor) -> None:
+                answers[row] = denoised
+                if added is not None and self.added is not None:
+                    added[row] = self.added
+
+            sample(self.denoise(items), teacher, x, keep, check=True,
+                   guidance=lambda _: self.added)
+            return {"answers": answers} | ({} if added is None else {"added": added})
+
+        known = self.kept("teacher", made, teacher.tensors.values())
+        answers, added = (iter(known.get(name, ())) for name in ("answers", "added"))
+        trajectory.follow(items, lambda *_: next(answers), teacher, x, lambda _: next(added))
+
     def ends(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items), C, ...) finished states of a solver on given starts."""
-        with torch.no_grad():
-            parts = items.split(self.problem.batch)  # features are those of one batch
-            return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
-                                     feature=self.problem.feature, guidance=lambda _: self.added,
-                                     canvas=self.problem.canvas)
-                              for part in parts])
+        return self.kept("ends", lambda: {"ends": self._ends(solver, items)},
+                         solver.tensors.values())["ends"]
+
+    @torch.no_grad()
+    def _ends(self, solver: Solver, items: Tensor) -> Tensor:
+        parts = items.split(self.problem.batch)  # features are those of one batch
+        return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
+                                 feature=self.problem.feature, guidance=lambda _: self.added,
+                                 canvas=self.problem.canvas)
+                          for part in parts])
+
+    def distances(self, solver: Solver, items: Tensor) -> Tensor:
+        """(len(items), M) how far a solver lands from the teacher, in each medium."""
+        return self.kept("distances", lambda: {"lengths": self._lengths(
+            self._ends(solver, items), items)}, solver.tensors.values())["lengths"]
 
     def errors(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items),) relative errors of a solver on given starts against the teacher."""
-        return self.errors_of(self.ends(solver, items), items)
+        return self.relative(self.distances(solver, items), items)
 
     def errors_of(self, ends: Tensor, items: Tensor) -> Tensor:
         """(len(items),) relative errors of given ends against the teacher's."""
-        return relative_errors(ends, self.reference_of(items), self.problem.canvas)
+        return self.relative(self._lengths(ends, items), items)
+
+    def relative(self, lengths: Tensor, items: Tensor) -> Tensor:
+        """(len(items),) relative errors from distances."""
+        return scaled(lengths, self.reference_of(items), self.problem.canvas)
+
+    def _lengths(self, ends: Tensor, items: Tensor) -> Tensor:
+        return distances(ends, self.reference_of(items), self.problem.canvas)
 
     def reference_of(self, items: Tensor) -> Tensor:
         """(len(items), C, ...) the teacher's ends.
@@ -185,9 +247,15 @@ class Run:
         Returns:
             its mean relative error there.
         """
-        solver = solver.detach()
-        ends = self.ends(solver, self.held_out)
-        errors = self.errors_of(ends, self.held_out)
+        solver, pictures = solver.detach(), []
+
+        def measured() -> Values:
+            ends = self._ends(solver, self.held_out)
+            pictures.append(ends[:1])
+            return {"lengths": self._lengths(ends, self.held_out)}
+
+        lengths = self.kept("offer", measured, solver.tensors.values())["lengths"]
+        errors = self.relative(lengths, self.held_out)
         error = float(errors.mean())
         improved = error < self.best_error
         if improved:
@@ -195,7 +263,7 @@ class Run:
             self.best_errors = errors
         self.curve.append((self.model_calls, error))
         self.on_event(Event(label, self.model_calls, self.seconds, error, self.best_error,
-                            improved, self.stage, builtin, solver, ends[:1]))
+                            improved, self.stage, builtin, solver, next(iter(pictures), None)))
         return error
 
     def tell(self, phase: str) -> None:
@@ -246,6 +314,8 @@ def search(method: Method, run: Run) -> Run:
         run.ended_by = "finished"
     except SearchStopped as reason:
         run.ended_by = str(reason)
+        if not run.stopped:
+            run.records.broken(reason, run)
     finally:
         run.ended = time.monotonic()
     if run.best is not None or run.stopped:

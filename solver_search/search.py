@@ -117,4 +117,5 @@ class Event:
     stage: str = ""  # what is being done: see Run.stage
     builtin: str = ""  # the offer is this setting of ComfyUI's own samplers
     solver: Solver | None = None
-    picture: Tensor | None = None  # (1, C, ...) the offer's end state of a held-out start
+    picture: Tensor | None = None  # (1, C, ...) the offer's end of a held-out start; None: it was
+    #                               # measured before the search was ended, and goes on now

@@ -58,6 +58,15 @@ class Trajectory:
         """State whose index is nearest to `progress` of the way, as DSS matches its teacher."""
         return self.states[round(progress * (len(self.sigmas) - 1)), items]
 
+    def follow(self, items: Tensor, denoise: Denoise, solver: Solver, x: Tensor,
+               guidance: Guidance | None = None) -> None:
+        """Fill in what a teacher visits from some of the starts; see trace()."""
+        def keep(row: int, state: Tensor, denoised: Tensor) -> None:
+            self.states[row, items] = state
+            self.directions[row, items] = (state - denoised) / float(solver.sigmas[row])
+
+        self.states[-1, items] = sample(denoise, solver, x, keep, check=True, guidance=guidance)
+
     def _ends(self, i: int, items: Tensor | slice) -> tuple[Tensor, ...]:
         """States and slopes at both ends of an interval; the last slope is that of a parabola."""
         x0, x1, d0 = (v[items] for v in (self.states[i], self.states[i + 1], self.directions[i]))
@@ -85,15 +94,15 @@ def trace(denoise: Denoise, solver: Solver, x: Tensor,
         solver: one row per distinct sigma.
         x: (B, C, ...) starts.
     """
-    states = torch.empty((solver.steps + 1, *x.shape), dtype=x.dtype)  # filled in place: the
-    directions = torch.empty((solver.steps, *x.shape), dtype=x.dtype)  # most memory of a search
+    found = untraced(solver, x)
+    found.follow(torch.arange(len(x)), denoise, solver, x, guidance)
+    return found
 
-    def keep(row: int, state: Tensor, denoised: Tensor) -> None:
-        states[row] = state
-        directions[row] = (state - denoised) / float(solver.sigmas[row])
 
-    states[-1] = sample(denoise, solver, x, keep, check=True, guidance=guidance)
-    return Trajectory(solver.sigmas, states, directions)
+def untraced(solver: Solver, x: Tensor) -> Trajectory:
+    """Room for trajectories of the starts x: most memory of a search, filled in place."""
+    return Trajectory(solver.sigmas, torch.empty((solver.steps + 1, *x.shape), dtype=x.dtype),
+                      torch.empty((solver.steps, *x.shape), dtype=x.dtype))
 
 
 def accurate_teacher(calls: int, sigma_max: float, *, flow: bool) -> Solver:

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,20 @@ from .graphs import as_a_node, said, subject  # noqa: F401  fixtures
 from .world import models, world  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSER = ROOT / "tests" / "browser"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
+    """Which tests may run in which process, where several run side by side."""
+    from .parallel import Places
+
+    return Places(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests first: side by side with others they are what takes longest."""
+    items.sort(key=lambda item: BROWSER not in item.path.parents)
 
 
 def comfyui_path() -> Path | None:

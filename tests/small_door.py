@@ -19,21 +19,19 @@ SMALL = {"fit": 4, "held_out": 2, "model_calls": 300, "teacher_calls": 12, "scre
          "compared": 2, "refined": 1, "iterations": 1, "evidence": 3}
 
 
-def small(part: Callable[[str], Any]) -> Iterator[tuple[Any, str, Any]]:
-    """Quick searches and their evidence made small: objects, their attributes, the new values.
+def small(part: Callable[[str], Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Quick searches and their evidence made small: tables, their keys, the new values.
 
     Args:
         part: gives a module of the pack.
     """
     config, proof, guidance = (part(name) for name in (
         "solver_search.config", "nodes.proof", "nodes.guidance"))
-    yield config, "EFFORTS", {**config.EFFORTS, "quick": config.Effort(**SMALL)}
-    for module in (part("nodes.evidence"), proof):
-        yield module, "POPULAR_SAMPLERS", ("euler",)
-    extent = replace(proof.EXTENTS["quick"], reference=16)
-    yield proof, "EXTENTS", {**proof.EXTENTS, "quick": extent}
-    scales = replace(guidance.RANGES["quick"], around=(1.5,), calls=20)
-    yield guidance, "RANGES", {**guidance.RANGES, "quick": scales}
+    yield config.EFFORTS, "quick", config.Effort(**SMALL)
+    for module in (proof, *map(part, ("nodes.evidence", "nodes.contenders", "nodes.measure"))):
+        yield vars(module), "POPULAR_SAMPLERS", ("euler",)
+    yield proof.EXTENTS, "quick", replace(proof.EXTENTS["quick"], reference=16)
+    yield guidance.RANGES, "quick", replace(guidance.RANGES["quick"], around=(1.5,), calls=20)
 
 
 def main() -> int:
@@ -50,8 +48,8 @@ def main() -> int:
 
     def start(*given: object, **named: object) -> None:
         original(*given, **named)
-        for thing, name, value in small(part):
-            setattr(thing, name, value)
+        for table, name, value in small(part):
+            table[name] = value
 
     comfyui.start = start
     return door.main(sys.argv[1:])

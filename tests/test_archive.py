@@ -17,7 +17,7 @@ from .pack import ROOT
 
 LIMIT = 1_000_000  # bytes
 KEPT = ("__init__.py", "pyproject.toml", "LICENSE", "README.md", "nodes", "presets",
-        "solver_search", "web", "example_workflows", "subgraphs", "locales")
+        "headless", "solver_search", "web", "example_workflows", "subgraphs", "locales")
 LEFT_OUT = (".ci", "benchmarks", "demo", "docs", "launch", "tests", "run.py")
 # Run in a process of its own, in which nothing else of the repository can be imported.
 LOADER = """
@@ -94,3 +94,8 @@ def test_the_archive_alone_loads_in_comfyui(tmp_path: Path) -> None:
     assert len(found["nodes"]) >= 5 and "SolverSearch_Search" in found["nodes"]
     assert found["library"] >= 19
     assert str(pack / "web") in [str(Path(path).resolve()) for path in found["web"]]
+    preset = next((pack / "presets" / "library").glob("*.safetensors"))
+    shown = subprocess.run([sys.executable, str(pack / "headless"), "show", str(preset)],
+                           cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                           env=environment, check=False)
+    assert json.loads(shown.stdout.splitlines()[0])["steps"] > 1, shown.stderr[-2000:]

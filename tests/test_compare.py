@@ -27,6 +27,15 @@ class Vae:
         return samples[:, :3].movedim(1, -1).float() / 4 + 0.5
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_samplers(world: World) -> Iterator[None]:
+    """Three samplers are the popular ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.module("nodes.contenders"), "POPULAR_SAMPLERS",
+                      ("euler", "dpmpp_2m", "uni_pc_bh2"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def ours(world: World) -> Any:  # noqa: ANN401
     return world.module("presets.store").read(ROOT / "demo" / "presets" / f"{NAME}.safetensors")

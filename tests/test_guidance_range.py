@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from .pack import load, preset_of
+from .test_in_comfyui import shorten
 from .world import FLOW, World, latent, prompt
 
 
@@ -104,7 +105,10 @@ def test_each_start_is_sampled_at_its_own_scale(world: World, models: dict) -> N
                               atol=1e-3)
 
 
-def test_a_search_for_a_range_is_measured_at_its_ends(world: World, models: dict) -> None:
+def test_a_search_for_a_range_is_measured_at_its_ends(
+        world: World, models: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(world, monkeypatch)
+    monkeypatch.setattr(world.module("nodes.proof"), "POPULAR_SAMPLERS", ("euler", "dpmpp_2m"))
     given = {"latent": latent(FLOW, 4), "steps": 4, "method": "fit", "effort": "quick", "seed": 0,
              "cfg": 2.0, "cfg_to": 5.0, "model": models[FLOW],
              "positive": prompt(FLOW, "cat, night"), "negative": prompt(FLOW)}

@@ -32,9 +32,10 @@ def search(world: World, model: Any, checkpoint: str = FLOW, **more: Any) -> Any
 
 
 def shorten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less work in a quick search: one iteration, two seeds of evidence."""
+    """Less work in a quick search: six starts, one iteration, two seeds of evidence."""
     config = world.module("solver_search.config")
-    short = config.replace(config.EFFORTS["quick"], iterations=1, evidence=2)
+    short = config.replace(config.EFFORTS["quick"], fit=4, held_out=2, teacher_calls=16,
+                           compared=4, iterations=1, evidence=2)
     monkeypatch.setitem(config.EFFORTS, "quick", short)
 
 
@@ -48,9 +49,10 @@ def flags(model: Any) -> list:  # noqa: ANN401
 
 @pytest.fixture(autouse=True, scope="module")
 def small_evidence(world: World) -> Iterator[None]:
-    """Searches are measured against two samplers, and at one more CFG scale."""
+    """Short searches, measured against two samplers, and at one more CFG scale."""
     guidance = world.module("nodes.guidance")
     with pytest.MonkeyPatch.context() as patch:
+        shorten(world, patch)
         patch.setitem(guidance.RANGES, "quick", replace(
             guidance.RANGES["quick"], around=(1.5,), above_one=(2.0,), calls=20))
         for module in ("nodes.evidence", "nodes.proof"):
@@ -60,12 +62,10 @@ def small_evidence(world: World) -> Iterator[None]:
 
 @pytest.mark.parametrize("method", ["fit", "dss"])
 def test_a_search_leaves_model_and_process_as_they_were(world: World, models: dict,
-                                                         monkeypatch: pytest.MonkeyPatch,
                                                          method: str) -> None:
     import comfy.model_management as management
     import comfy.samplers
 
-    shorten(world, monkeypatch)
     lists = [list(comfy.samplers.SAMPLER_NAMES), list(comfy.samplers.SCHEDULER_NAMES),
              list(comfy.samplers.KSAMPLER_NAMES)]
     model = models[FLOW]
@@ -287,9 +287,7 @@ def test_smooth_time_keeps_the_models_own_times(world: World, models: dict) -> N
     assert ms.timestep(torch.tensor([2.0])).dtype == torch.int64
 
 
-def test_a_search_on_a_discrete_model_works(world: World, models: dict,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten(world, monkeypatch)
+def test_a_search_on_a_discrete_model_works(world: World, models: dict) -> None:
     found = search(world, models[EPS], EPS, name="eps", latent=latent(EPS, 4), cfg=1.0).args[0]
     assert (found.info.prediction, found.info.shift) == ("eps", None)
     assert float(found.solver.sigmas[0]) == pytest.approx(14.6146, rel=1e-4)

@@ -178,6 +178,16 @@ def test_evidence_never_meets_a_prompt_of_the_search() -> None:
     assert set(setup._dealt(2, config.sizes.evidence).tolist()) == {0, 1}
 
 
+def test_few_starts_see_prompts_from_all_over_a_list() -> None:
+    """Nine subjects of four lines each: twelve starts in the list's order would see three."""
+    config = load("solver_search.config").SearchConfig(4, "fit", "quick")
+    dealt = load("nodes.search_setup").Setup(torch.zeros(1, 1), config)._dealt(36, 9)
+    searched = config.sizes.searched
+    assert len(set((dealt[:searched] // 4).tolist())) >= 8
+    assert len(set((dealt[searched:] // 4).tolist())) >= 7
+    assert sorted(load("nodes.search_setup").spread(36).tolist()) == list(range(36))
+
+
 def test_patches_that_remember_are_refused_before_anything_is_spent(world: World) -> None:
     subject = subject_with(FEATURES["LazyCache"], "SD3")()
     with pytest.raises(ValueError, match="remembers earlier steps"):

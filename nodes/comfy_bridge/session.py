@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ...solver_search.canvas import PLAIN, Canvas
+from ...solver_search.records import Records
 from .features import Probe
 from .guiding import Guiding
 from .latents import media_shapes
@@ -43,7 +44,8 @@ class Session:
             in one row, (B, 1, N), as samplers get them.
         canvas: which media those are.
 
-    `room` says how many pictures a model call holds, `on_call` is told those of each call.
+    `room` says how many pictures a model call holds, `on_call` is told those of each call,
+    `records` holds what was measured before by a search that goes on.
     """
 
     def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor,
@@ -61,6 +63,7 @@ class Session:
         self.added: Tensor | None = None
         self.room = Room()
         self.on_call: Callable[[int], None] = lambda pictures: None
+        self.records = Records()
         self._probe: Probe | None = None
 
     @property

@@ -214,10 +214,27 @@ def presets_changed() -> None:
     send(CHANGED, {})
 
 
+def on_prompt(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Let a function change every request to run a prompt before ComfyUI reads it."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.add_on_prompt_handler(change)
+
+
 def running_prompt() -> dict[str, Any] | None:
     """The prompt that runs now; None where nobody can tell."""
+    return _running(2)
+
+
+def running_extra() -> dict[str, Any]:
+    """What came beside the prompt that runs now."""
+    found = _running(3)
+    return found if isinstance(found, dict) else {}
+
+
+def _running(place: int) -> Any:  # noqa: ANN401  a part of ComfyUI's entry in its queue
     queue = getattr(getattr(PromptServer, "instance", None), "prompt_queue", None)
     try:
-        return queue.get_current_queue()[0][0][2]
+        return queue.get_current_queue()[0][0][place]
     except (AttributeError, IndexError, TypeError):
         return None

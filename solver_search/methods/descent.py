@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, to_solver
+from ..records import Values
 from ..run import Run
 from ..sample import sample
 from ..search import GradientError, SearchError, is_autograd
@@ -121,6 +122,16 @@ def end_loss(run: Run, space: Space) -> LossOf:
 def relative_square(end: Tensor, target: Tensor) -> Tensor:
     """Mean over starts of |end - target|^2 / |target|^2."""
     return ((end - target).flatten(1).square().sum(1) / target.flatten(1).square().sum(1)).mean()
+
+
+def checked_gradient(run: Run, loss_of: LossOf, raw: Parameters, items: Tensor,
+                     met: Solver) -> None:
+    """spot_check(), once in a search that goes on."""
+    def made() -> Values:
+        spot_check(loss_of, raw, items, met)
+        return {}
+
+    run.kept("gradient checked", made, raw.tensors())
 
 
 def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:

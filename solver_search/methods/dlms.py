@@ -31,6 +31,7 @@ from ..designer import bend, deviations, inputs, new_designer
 from ..forms import from_denoised_rows
 from ..parameters import Parameters, Space, to_solver
 from ..part import step_rows
+from ..records import Values
 from ..run import Run
 from ..sample import sample
 from ..search import SearchError
@@ -41,10 +42,10 @@ from .descent import (
     DescentSettings,
     batches,
     check_finite,
+    checked_gradient,
     cosine,
     due,
     end_loss,
-    spot_check,
     within_budget,
 )
 from .known import TRACED, best_known
@@ -123,18 +124,33 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
     averaged = {name: t.detach().clone() for name, t in learner.tensors.items()}
     optimiser = torch.optim.Adam(list(learner.tensors.values()), settings.rate)
     order = batches(problem.fit, min(settings.batch, problem.batch), settings.seed)
-    spot_check(end_loss(run, learner.space), learner.raw, next(order), learner.solver())
+    checked_gradient(run, end_loss(run, learner.space), learner.raw, next(order),
+                     learner.solver())
     settings = within_budget(run, settings, settings.between + 2)  # teacher's calls, and its own
     for i in range(1, settings.iterations + 1):
         optimiser.param_groups[0]["lr"] = cosine(settings.rate, i - 1, settings.iterations)
-        optimiser.zero_grad()
-        with torch.autograd.graph.allow_mutation_on_saved_tensors():  # as Flux edits its own
-            accumulate(run, learner, next(order), settings, iteration=i)
+        _set_gradients(run, learner, next(order), settings, i)
         optimiser.step()
         for name, t in learner.tensors.items():
             averaged[name].lerp_(t.detach(), 1 - settings.average)
         if due(settings, i):
             run.offer(learner.solver(averaged), f"dlms {i}/{settings.iterations}")
+
+
+def _set_gradients(run: Run, learner: Learner, items: Tensor, settings: DlmsSettings,
+                   iteration: int) -> None:
+    tensors = learner.tensors
+
+    def made() -> Values:
+        for tensor in tensors.values():
+            tensor.grad = None
+        with torch.autograd.graph.allow_mutation_on_saved_tensors():  # as Flux edits its own
+            accumulate(run, learner, items, settings, iteration=iteration)
+        return {name: t.grad for name, t in tensors.items() if t.grad is not None}
+
+    found = run.kept("gradient", made, tensors.values())
+    for name, tensor in tensors.items():
+        tensor.grad = found.get(name)
 
 
 def _better_start(run: Run, settings: DlmsSettings) -> Learner:
@@ -174,9 +190,13 @@ def _features(run: Run) -> int:
                           "method 'dlms'.")
     first = run.fitted[:1]
     x = run.problem.starts[first]
-    with torch.no_grad():
-        run.call(x, torch.full((1,), run.problem.sigma_max).to(x), first)
-    return run.problem.feature().shape[1]
+
+    def made() -> Values:
+        with torch.no_grad():
+            run.call(x, torch.full((1,), run.problem.sigma_max).to(x), first)
+        return {"features": torch.tensor(run.problem.feature().shape[1])}
+
+    return int(run.kept("features", made)["features"])
 
 
 def _start(run: Run, space: Space, settings: DlmsSettings) -> Parameters:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..gradient import recomputed
 from ..losses import dss_loss
 from ..parameters import Form, Parameters, Space, to_solver, uniform_parameters
+from ..records import Values
 from ..run import Run
 from ..sample import sample
 from ..solver import Solver
@@ -27,9 +28,9 @@ from .descent import (
     LossOf,
     batches,
     check_finite,
+    checked_gradient,
     cosine,
     due,
-    spot_check,
     within_budget,
 )
 
@@ -97,7 +98,7 @@ def dss(run: Run, settings: DssSettings) -> None:
     mask = _row_mask(run.problem.steps, cap=settings.cap_order)
     loss_of = _loss(run, teacher, space, mask, settings)
     order = batches(run.problem.fit, settings.batch, settings.seed)
-    spot_check(loss_of, raw, next(order), to_solver(raw, space))
+    checked_gradient(run, loss_of, raw, next(order), to_solver(raw, space))
     _descend(run, raw, space, loss_of, order, mask, within_budget(run, settings, RECOMPUTED))
 
 
@@ -107,15 +108,28 @@ def _descend(run: Run, raw: Parameters, space: Space, loss_of: LossOf, order: It
     averaged = [t.detach().clone() for t in tensors]
     optimiser = Lion(tensors)
     for i in range(1, settings.iterations + 1):
-        loss = loss_of(raw, next(order))
-        check_finite(loss, i)
-        optimiser.step(list(torch.autograd.grad(loss, tensors)), _rate(settings, i))
+        gradients = _gradients(run, loss_of, raw, next(order), i)
+        optimiser.step(gradients, _rate(settings, i))
         with torch.no_grad():
             for mean, t in zip(averaged, tensors, strict=True):
                 mean.lerp_(t, 1 - settings.average)
         if due(settings, i):
             solver = to_solver(_masked(raw.with_tensors(averaged), mask), space)
             run.offer(solver, f"dss {i}/{settings.iterations}")
+
+
+def _gradients(run: Run, loss_of: LossOf, raw: Parameters, items: Tensor,
+               iteration: int) -> list[Tensor]:
+    tensors = raw.tensors()
+
+    def made() -> Values:
+        loss = loss_of(raw, items)
+        check_finite(loss, iteration)
+        found = torch.autograd.grad(loss, tensors)
+        return {str(k): gradient for k, gradient in enumerate(found)}
+
+    found = run.kept("gradient", made, tensors)
+    return [found[str(k)] for k in range(len(tensors))]
 
 
 def _loss(run: Run, teacher: Trajectory, space: Space, mask: Tensor,

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from ..begin import from_solver
 from ..parameters import Space
+from ..records import Values
 from ..run import Run
 from ..settled import checked_teacher
-from ..solver import Solver, SolverError
+from ..solver import Solver, SolverError, make_solver
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 from .coordinates import linearisation_calls
@@ -176,13 +177,10 @@ def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tens
     found = []
     for name in schedules:
         for free in kinds:
-            try:
-                solver, end = fit_rows(run, teacher, run.problem.schedules[name], items, free=free,
-                                       told=run.problem.told.get(name))
-            except SolverError:  # free rows of a hopeless schedule may leave every bound
+            fitted = _fitted(run, teacher, name, items, free=free)
+            if fitted is None:  # free rows of a hopeless schedule may leave every bound
                 continue
-            found.append(Candidate(name, "free" if free else "consistent", solver,
-                                   run.errors_of(end, items)))
+            found.append(Candidate(name, "free" if free else "consistent", *fitted))
             run.tell(f"rows on {found[-1].label}: {found[-1].loss:.4f}")
     return sorted(found, key=lambda c: c.loss)
 
@@ -190,19 +188,35 @@ def _candidates(run: Run, teacher: Trajectory, schedules: list[str], items: Tens
 def _with_apart(run: Run, teacher: Trajectory, candidate: Candidate, items: Tensor,
                 apart: Apart) -> Candidate:
     """The candidate with more rows of their own, where these pay for their cost."""
-    try:
-        solver, end = fit_rows(run, teacher, run.problem.schedules[candidate.schedule], items,
-                               free=candidate.kind == "free", apart=apart,
-                               told=run.problem.told.get(candidate.schedule))
-    except SolverError:
+    fitted = _fitted(run, teacher, candidate.schedule, items, free=candidate.kind == "free",
+                     apart=apart)
+    if fitted is None:
         return candidate
-    errors = run.errors_of(end, items)
+    solver, errors = fitted
     gain = float(errors.mean() / candidate.errors.mean())
     run.tell(f"rows of {apart.label} on {candidate.label}: {gain:.3f} of its error")
     if gain > APART_GAIN:
         return candidate
     return replace(candidate, kind=f"{candidate.kind}, {apart.label}", solver=solver,
                    errors=errors)
+
+
+def _fitted(run: Run, teacher: Trajectory, schedule: str, items: Tensor, *, free: bool,
+            apart: Apart = ALL_ALIKE) -> tuple[Solver, Tensor] | None:
+    """Fitted rows on a schedule, and their relative errors; None where no solver may be so."""
+    def made() -> Values:
+        try:
+            solver, end = fit_rows(run, teacher, run.problem.schedules[schedule], items, free=free,
+                                   apart=apart, told=run.problem.told.get(schedule))
+        except SolverError:
+            return {}
+        return {**solver.tensors, "errors": run.errors_of(end, items)}
+
+    numbers = dict(run.kept(f"rows {schedule}", made, [run.problem.schedules[schedule]]))
+    if not numbers:
+        return None
+    errors = numbers.pop("errors")
+    return make_solver(numbers, flow=run.problem.flow), errors
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:

@@ -43,13 +43,13 @@ class Known:
         label: as people write it, dpmpp_2m/karras.
         solver: what it is.
         errors: (S,) relative errors on the starts it was tried on, in their order.
-        ends: (S, C, ...) where it landed there.
+        lengths: (S, M) how far it landed from the teacher there.
     """
 
     label: str
     solver: Solver
     errors: Tensor
-    ends: Tensor
+    lengths: Tensor
 
     @property
     def table(self) -> str:
@@ -143,6 +143,6 @@ def _rounds(most: int) -> list[int]:
 
 def _tried(run: Run, known: Known, items: Tensor, done: int) -> Known:
     """The same with its errors on all of `items`; the first `done` are known."""
-    fresh = run.ends(known.solver, items[done:])
-    ends = torch.cat([known.ends, fresh]) if done else fresh
-    return replace(known, errors=run.errors_of(ends, items), ends=ends)
+    fresh = run.distances(known.solver, items[done:])
+    lengths = torch.cat([known.lengths, fresh]) if done else fresh
+    return replace(known, errors=run.relative(lengths, items), lengths=lengths)

@@ -19,6 +19,7 @@ from ..bases import BASIS, WEIGHTS
 from ..forms import denoised_steps
 from ..parameters import Parameters, Space, to_solver
 from ..plan import beside_rows, values_of
+from ..records import Values
 from ..run import Run
 from ..sample import sample, told_levels
 from ..solver import Solver, SolverError
@@ -90,9 +91,17 @@ class Refinement:
         parts = self.run.fitted.split(self.part)
         k = (len(self.losses) - 1) % len(parts)
         along = coordinates(self.raw, self.run.problem.difference)
-        self.models[k] = _linearised(self.run, self.raw, self.space, along, parts[k])
+        self.models[k] = self._linearised(along, parts[k])
         hessian, slope = _total(self.models, values(self.raw, along))
         self._first_better(along, _steps(hessian, slope, along, self.damping, self.losses[-1]))
+
+    def _linearised(self, along: list[Coordinate], part: Tensor) -> Quadratic:
+        def made() -> Values:
+            found = _linearised(self.run, self.raw, self.space, along, part)
+            return {"hessian": found.hessian, "slope": found.slope}
+
+        return Quadratic(**self.run.kept("linearised", made, self.raw.tensors()),
+                         centre=values(self.raw, along))
 
     def _first_better(self, along: list[Coordinate],
                       steps: Iterator[tuple[Tensor, float]]) -> None:

@@ -21,6 +21,7 @@ from ..begin import from_solver
 from ..forms import denoised_steps
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, to_solver
+from ..records import Values
 from ..run import Run
 from ..sample import sample
 from ..search import SearchError
@@ -32,10 +33,10 @@ from .descent import (
     DescentSettings,
     batches,
     check_finite,
+    checked_gradient,
     cosine,
     due,
     relative_square,
-    spot_check,
     within_budget,
 )
 from .known import TRACED, best_known
@@ -156,7 +157,7 @@ class _Descent:
     def check(self) -> None:
         def loss_of(raw: Parameters, items: Tensor, met: Solver | None = None) -> Tensor:
             return self._loss(raw, items, torch.zeros_like(self.moves[items]))
-        spot_check(loss_of, self.raw, next(self.order), self.solver())
+        checked_gradient(self.run, loss_of, self.raw, next(self.order), self.solver())
 
     def phase(self, name: str, iterations: int) -> None:
         """Learn the coefficients or the schedule; the other stays."""
@@ -176,14 +177,23 @@ class _Descent:
     def _step(self, optimiser: torch.optim.Optimizer, learned: dict[str, Tensor]) -> None:
         self.done += 1
         items = next(self.order)
+        found = dict(self.run.kept("gradient", lambda: self._gradients(learned, items),
+                                   learned.values()))
+        self.moves[items] = found.pop("moves", self.moves[items])
+        for name, tensor in learned.items():
+            tensor.grad = found[name]
+        optimiser.step()
+
+    def _gradients(self, learned: dict[str, Tensor], items: Tensor) -> Values:
+        """Of what is learned; and where the starts then are, if they move."""
         moves = self.moves[items].requires_grad_()
         loss = self._loss(replace(self.raw, **learned), items, moves)
         check_finite(loss, self.done)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if self.settings.radius > 0 and moves.grad is not None:
-            self.moves[items] = self._moved(moves.detach(), moves.grad, items)
+        *own, gradient = torch.autograd.grad(loss, [*learned.values(), moves])
+        found = dict(zip(learned, own, strict=True))
+        if self.settings.radius > 0:
+            found["moves"] = self._moved(moves.detach(), gradient, items)
+        return found
 
     def _moved(self, moves: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
         """One normalised gradient step, back into the ball."""

@@ -1,6 +1,6 @@
 """One real server and one browser for all tests of this folder, a page for each test.
 
-The browser's tests come last: while Playwright runs in a thread, asyncio.run cannot.
+Both end with the folder: while Playwright runs in a thread, asyncio.run of another test cannot.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from .console import Console
 from .page import FrontEnd
 
 playwright = pytest.importorskip("playwright.sync_api")
-HERE = Path(__file__).parent
 VIEW = {"width": 1600, "height": 1000}
 PATIENCE = 30_000  # ms; two busy cores
 SETTINGS = {
@@ -34,11 +33,7 @@ SETTINGS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: HERE in item.path.parents)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server with this pack and the demo models."""
     if not (comfyui_folder() / "main.py").is_file():
@@ -50,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[playwright.BrowserContext]:
     """A browser that keeps its cache from test to test."""
     found = chromium()

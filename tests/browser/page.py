@@ -231,6 +231,17 @@ class FrontEnd:
         """Run a command, as its shortcut or menu does."""
         self.js("(app, name) => app.extensionManager.command.execute(name)", name)
 
+    def node_search(self, word: str) -> list[str]:
+        """What ComfyUI's search for nodes answers, best first."""
+        self.command("Workspace.SearchBox.Toggle")
+        box = self.page.locator("[role=dialog] input").first
+        box.fill(word)
+        self.page.wait_for_timeout(1500)  # it waits for the end of the word
+        found = self.page.locator("[role=option], [data-testid^='result-item']").all_inner_texts()
+        self.command("Workspace.SearchBox.Toggle")
+        box.wait_for(state="hidden")
+        return found
+
     def ask(self, path: str) -> Any:  # noqa: ANN401
         """Answer of one of our routes."""
         return self.js("async (app, path) => (await fetch('/solver_search' + path)).json()", path)
@@ -254,3 +265,22 @@ class FrontEnd:
             target.dispatchEvent(new DragEvent(kind,
               { bubbles: true, cancelable: true, composed: true, dataTransfer: transfer, ...at }));
         }""", [list(data), name, selector])
+
+    def drop_on_node(self, data: bytes, name: str, node: int) -> None:
+        """Drop a file onto a node on the canvas."""
+        self.page.evaluate("""([bytes, name, id]) => {
+          const app = window.comfyAPI.app.app;
+          const node = app.rootGraph.getNodeById(id);
+          const drawn = document.querySelector(`[data-node-id="${id}"]`);
+          const canvas = app.canvas.canvas.getBoundingClientRect();
+          const [x, y] = app.canvas.ds.convertOffsetToCanvas([node.pos[0] + 40, node.pos[1] + 8]);
+          const box = drawn?.getBoundingClientRect();
+          const at = box?.width ? { clientX: box.x + 40, clientY: box.y + 40 }
+            : { clientX: canvas.x + x, clientY: canvas.y + y };
+          const target = box?.width ? drawn : app.canvas.canvas;
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], name));
+          for (const kind of ["dragenter", "dragover", "drop"])
+            target.dispatchEvent(new DragEvent(kind,
+              { bubbles: true, cancelable: true, composed: true, dataTransfer: transfer, ...at }));
+        }""", [list(data), name, node])

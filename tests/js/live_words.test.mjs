@@ -1,7 +1,8 @@
 // What a search says of itself.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { beforehand, ending, share, standing, times } from "../../web/js/live_words.js";
+import { doing, beforehand, ending, share, standing, times } from "../../web/js/live_words.js";
+import { speak } from "../../web/js/words.js";
 
 test("the bar counts search and measuring, and stands full only at the end", () => {
   assert.equal(share({ state: "searching", calls: 30, total: 120 }), 0.25);
@@ -42,4 +43,13 @@ test("what a search says itself is not said twice", () => {
 test("before a search its last cost is told, or that it will be", () => {
   assert.equal(beforehand(""), "The cost is told before the search begins.");
   assert.equal(beforehand("about 5 minutes"), "Last time: about 5 minutes.");
+});
+
+test("what a search does is said in the page's language, and what is not known as it came", () => {
+  const sentence = "Fitting 6 steps to your model. Already 38% closer than the best built-in setting tried.";
+  assert.equal(doing({ sentence }), sentence.replace("38%", "38 %"));
+  speak({ "Fitting {steps} steps to your model.": "{steps} Schritte werden angepasst." });
+  assert.equal(doing({ sentence: "Fitting 6 steps to your model." }), "6 Schritte werden angepasst.");
+  assert.equal(doing({ sentence: "This takes 5 steps of luck." }), "This takes 5 steps of luck.");
+  speak({});
 });

@@ -8,6 +8,7 @@ import { liveView } from "./live_view.js";
 import { beforehand } from "./live_words.js";
 import { saidParts } from "./said.js";
 import { asSaid, keep, kept } from "./said_store.js";
+import { t } from "./words.js";
 
 const NODE = "SolverSearch_Search";
 
@@ -50,7 +51,7 @@ function panel(container) {
     }
     const wanted = all.map((state) => views.get(state.node)?.whole);
     if (wanted.some((whole, i) => element.children[i] !== whole)) fill(element, ...wanted);
-    if (!all.length) fill(element, el("p", { class: "faint" }, "No search yet. Add the node Search Solver, or make a KSampler fast, and watch it here."));
+    if (!all.length) fill(element, el("p", { class: "faint" }, t("No search yet. Add the node Search Solver, or make a KSampler fast, and watch it here.")));
   };
   const stop = searches.onChange(render);
   render();
@@ -75,12 +76,12 @@ linkStyle("cards.css");
 register({
   name: "SolverSearch.Live",
   setup() {
-    if (settingOn("SolverSearch.Live")) bottomTab("solver-search", "Solver search", panel);
+    if (settingOn("SolverSearch.Live")) bottomTab("solver-search", t("Solver search"), panel);
   },
 });
 eachNode("SolverSearch.LiveCard", NODE, (node) => {
   if (!settingOn("SolverSearch.Live")) return;
-  const element = el("div", { class: "solver-search-card", "aria-label": "This search" });
+  const element = el("div", { class: "solver-search-card", "aria-label": t("This search") });
   domWidget(node, "solver_search_live", element, { height: 30 });
   follow(node, element);
 });

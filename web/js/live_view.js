@@ -3,14 +3,16 @@
 import { errorChart, sigmaChart, weightChart } from "./charts.js";
 import { tell, toast, urlOf } from "./comfy.js";
 import { button, el, fill } from "./dom.js";
-import { ending, RUNNING, share, standing, times } from "./live_words.js";
+import { doing, ending, RUNNING, share, standing, times } from "./live_words.js";
+import { t } from "./words.js";
 
-const CAPTIONS = { now: "best so far", reference: "many steps" };
+/** @param {"now" | "reference"} which */
+const captionOf = (which) => (which === "now" ? t("best so far") : t("many steps"));
 
 /** Picture whose source changes only with its version. @param {"now" | "reference"} which */
 function pictureOf(which) {
-  const image = el("img", { alt: CAPTIONS[which] });
-  const figure = el("figure", { hidden: true }, image, el("figcaption", {}, CAPTIONS[which]));
+  const image = el("img", { alt: captionOf(which) });
+  const figure = el("figure", { hidden: true }, image, el("figcaption", {}, captionOf(which)));
   return {
     figure,
     /** @param {any} state */
@@ -27,7 +29,7 @@ function pictureOf(which) {
 /** Bar that says how far it is. */
 function barOf() {
   const inner = el("div", { class: "done" });
-  const bar = el("div", { class: "bar", role: "progressbar", "aria-label": "Search", "aria-valuemin": 0, "aria-valuemax": 100 }, inner);
+  const bar = el("div", { class: "bar", role: "progressbar", "aria-label": t("Search"), "aria-valuemin": 0, "aria-valuemax": 100 }, inner);
   return {
     bar,
     /** @param {any} state */
@@ -45,10 +47,10 @@ async function stopAndKeep(state, stop) {
   stop.disabled = true;
   try {
     await tell("/live/stop", { node: state.node });
-    stop.textContent = "Stopping…";
+    stop.textContent = t("Stopping…");
   } catch (error) {
     stop.disabled = false;
-    toast("error", "Not stopped", /** @type {Error} */ (error).message);
+    toast("error", t("Not stopped"), /** @type {Error} */ (error).message);
   }
 }
 
@@ -80,8 +82,8 @@ export function liveView({ told = false } = {}) {
   const [bar, solver, now, reference] = [barOf(), solverOf(), pictureOf("now"), pictureOf("reference")];
   /** @type {any} */
   let state = {};
-  const stop = /** @type {HTMLButtonElement} */ (button("Stop and keep", () => stopAndKeep(state, stop), {
-    title: "End the search now and use the best solver it has found" }));
+  const stop = /** @type {HTMLButtonElement} */ (button(t("Stop and keep"), () => stopAndKeep(state, stop), {
+    title: t("End the search now and use the best solver it has found") }));
   const element = el("div", { class: "live" }, sentence, bar.bar, numbers,
     el("div", { class: "facts" }, el("div", { class: "pair" }, now.figure, reference.figure), chart),
     solver.place, stop);
@@ -94,9 +96,9 @@ export function liveView({ told = false } = {}) {
       if (prompt !== state.prompt) {
         prompt = state.prompt;
         stop.disabled = false;
-        stop.textContent = "Stop and keep";
+        stop.textContent = t("Stop and keep");
       }
-      const words = running ? state.sentence : ending(state);
+      const words = running ? doing(state) : ending(state);
       if (sentence.textContent !== words) sentence.textContent = words;
       sentence.hidden = told && !running && !!state.report;
       numbers.textContent = [times(state), running && standing(state), !running && state.sentence !== words ? state.sentence : ""]

@@ -1,5 +1,6 @@
 // What a search says of itself, in words. Pure.
 import { clock, short } from "./curves.js";
+import { t } from "./words.js";
 
 export const RUNNING = new Set(["estimating", "searching", "measuring"]);
 
@@ -11,36 +12,58 @@ export function share(state) {
 
 /** Time that has passed and is left. @param {any} state */
 export function times(state) {
-  if (!RUNNING.has(state.state)) return state.seconds > 0 ? `took ${clock(state.seconds)}` : "";
-  const left = typeof state.seconds_left === "number" ? `${clock(state.seconds_left)} left` : "";
-  return left || (state.seconds > 0 ? `${clock(state.seconds)} so far` : "");
+  if (!RUNNING.has(state.state)) return state.seconds > 0 ? t("took {time}", { time: clock(state.seconds) }) : "";
+  const left = typeof state.seconds_left === "number" ? t("{time} left", { time: clock(state.seconds_left) }) : "";
+  return left || (state.seconds > 0 ? t("{time} so far", { time: clock(state.seconds) }) : "");
 }
 
 /** How the best so far stands to the best built-in setting, or "". @param {any} state */
 export function standing(state) {
   const [best, base] = [state.best?.error, state.baseline?.error];
   if (!(best > 0)) return "";
-  if (!(base > 0)) return `Error so far ${short(best)}`;
+  if (!(base > 0)) return t("Error so far {error}", { error: short(best) });
   const gain = Math.round((1 - best / base) * 100);
-  if (gain > 0) return `Already ${gain} % closer than the best built-in`;
-  return gain < 0 ? `${-gain} % behind the best built-in so far` : "Level with the best built-in so far";
+  if (gain > 0) return t("Already {gain} % closer than the best built-in", { gain });
+  return gain < 0 ? t("{gain} % behind the best built-in so far", { gain: -gain })
+    : t("Level with the best built-in so far");
+}
+
+/** What a running search does; a sentence of the server that is not known stays English. @param {any} state */
+export function doing(state) {
+  const said = state.sentence ?? "";
+  const steps = /(\d+) steps/.exec(said)?.[1] ?? "";
+  const gain = / Already (\d+)% closer/.exec(said)?.[1];
+  const first = said.replace(/ Already .*/, "").replace(/\d+ steps/, "{steps} steps");
+  /** @type {Record<string, string>} */
+  const words = {
+    "Loading the model and timing it.": t("Loading the model and timing it."),
+    "Painting pictures slowly, to learn from them.": t("Painting pictures slowly, to learn from them."),
+    "Trying the samplers you know.": t("Trying the samplers you know."),
+    "Fitting {steps} steps to your model.": t("Fitting {steps} steps to your model.", { steps }),
+    "Refining {steps} steps.": t("Refining {steps} steps.", { steps }),
+    "Learning {steps} steps.": t("Learning {steps} steps.", { steps }),
+    "Measuring the result on pictures it has never seen.": t("Measuring the result on pictures it has never seen."),
+    "Measuring the result at other CFG values.": t("Measuring the result at other CFG values."),
+  };
+  if (!words[first]) return said;
+  return gain ? `${words[first]} ${t("Already {gain} % closer than the best built-in setting tried.", { gain })}` : words[first];
 }
 
 /** Words for a search that has ended: its own if they name what was kept. @param {any} state */
 export function ending(state) {
   const kept = state.saved || state.name;
   if (state.name && state.sentence?.includes(state.name)) return state.sentence;
-  const saved = kept ? `Saved as ${kept}.` : "";
+  const saved = kept ? t("Saved as {name}.", { name: kept }) : "";
   const words = {
-    done: saved || "Done.",
-    found: kept ? `Found from an earlier search: ${kept}.` : "Found from an earlier search.",
-    stopped: saved ? `Stopped. ${saved}` : "Stopped before anything was found.",
-    failed: saved ? `Failed, but the best so far is kept. ${saved}` : "Failed.",
+    done: saved || t("Done."),
+    found: kept ? t("Found from an earlier search: {name}.", { name: kept }) : t("Found from an earlier search."),
+    stopped: saved ? `${t("Stopped.")} ${saved}` : t("Stopped before anything was found."),
+    failed: saved ? `${t("Failed, but the best so far is kept.")} ${saved}` : t("Failed."),
   };
   return words[/** @type {keyof typeof words} */ (state.state)] ?? "";
 }
 
 /** What to say before a search: the cost that was told last time, else how one will know. @param {string} last "" if unknown */
 export function beforehand(last) {
-  return last ? `Last time: ${last}.` : "The cost is told before the search begins.";
+  return last ? t("Last time: {cost}.", { cost: last }) : t("The cost is told before the search begins.");
 }

@@ -4,6 +4,7 @@ import { endPrompt, executionIdOf, onServerEvent, promptOfGraph, runPrompt } fro
 import { button, el, fill } from "./dom.js";
 import { measuringPrompt, MEASURE_ID, timeLeft } from "./measure_plan.js";
 import { presets } from "./presets.js";
+import { gainOf, hereWords } from "./sidebar_words.js";
 import { t } from "./words.js";
 
 /** @typedef {{id: string, place: HTMLElement, name: string, begun: number}} Measuring */
@@ -51,13 +52,15 @@ function progress({ prompt_id: id, node, value, max }) {
     : t("Measuring: {value} of {max} model calls.", { value, max }));
 }
 
-/** @param {string} id @param {string} words */
+/** @param {string} id @param {string} words in place of the figures, "" if there should be some */
 async function ended(id, words) {
   const [file, one] = byPrompt(id) ?? [];
   if (!file || !one) return;
   one.id = "";
+  if (!words) await presets.refresh();
+  const own = words ? null : presets.about(file)?.here?.[0];
+  words ||= own ? `${hereWords(own)}: ${gainOf(own).words}` : t("Measured.");
   fill(one.place, el("p", {}, words), button("×", () => forget(file), { "aria-label": t("Dismiss") }));
-  await presets.refresh();
 }
 
 /** @param {string} file */
@@ -67,10 +70,6 @@ function forget(file) {
 }
 
 onServerEvent("progress", progress);
-onServerEvent("executed", ({ prompt_id: id, output }) => {
-  const verdict = output?.solver_search?.[0]?.verdict;
-  if (verdict) ended(id, verdict);
-});
-onServerEvent("execution_success", ({ prompt_id: id }) => ended(id, t("Measured.")));
+onServerEvent("execution_success", ({ prompt_id: id }) => ended(id, ""));
 onServerEvent("execution_interrupted", ({ prompt_id: id }) => ended(id, t("Stopped. Nothing was kept.")));
 onServerEvent("execution_error", ({ prompt_id: id, exception_message: words }) => ended(id, words ?? t("It failed.")));

@@ -1,6 +1,7 @@
 // What our nodes say, on the node that said it, after the run and after a reload, too.
 import {
-  domWidget, eachNode, linkStyle, nodeById, onExecuted, onServerEvent, rootGraph, settingOn,
+  domWidget, eachNode, inAppMode, linkStyle, nodeById, onExecuted, onServerEvent, rootGraph,
+  settingOn, toast,
 } from "./comfy.js";
 import { el, fill } from "./dom.js";
 import { asSaid, forget, keep, kept, kindOf } from "./said_store.js";
@@ -14,6 +15,8 @@ const MARKS = { warning: "\u25b2", good: "\u2714", plain: "" };
 const boxes = new WeakMap();
 /** Node that runs and has not spoken in this run. @type {any} */
 let silent = null;
+/** Warnings that came as messages in this run. @type {Set<string>} */
+const toasted = new Set();
 
 /** Where a node's words are kept, or "" for a workflow without a name of its own. @param {any} node */
 function keyOf(node) {
@@ -72,13 +75,21 @@ function heard(executionId, raw) {
   if (!node || !said || !settingOn("SolverSearch.Said")) return;
   if (node === silent) silent = null;
   show(node, said);
+  if (inAppMode()) tellInApp(node, said.warnings.filter((line) => !toasted.has(line)));
   const key = keyOf(node);
   if (key) keep(localStorage, key, said);
+}
+
+/** Where no node is seen, warnings come as messages; each once in a run. @param {any} node @param {string[]} warnings */
+function tellInApp(node, warnings) {
+  if (warnings.length) toast("warn", node.title, warnings.join("\n"));
+  for (const line of warnings) toasted.add(line);
 }
 
 /** What a node said in an earlier run fades when it runs, and goes if it says nothing now. @param {string | null} executionId */
 function runs(executionId) {
   const node = executionId === null ? null : nodeById(executionId);
+  if (executionId === null) toasted.clear();
   if (node === silent) return;
   if (silent && boxes.has(silent)) clear(silent);
   silent = node;

@@ -101,7 +101,7 @@ export async function measureHere(card) {
   allNodes((node) => (isSampler(node) || (input(node, "guider") && input(node, "latent_image"))) && all.push(node));
   if (!all.length) return { words: t("There is no KSampler in this workflow: its model, prompts, CFG and size are what is measured on.") };
   const sampler = meant(all);
-  if (!sampler) return { words: t("Select the KSampler you mean and press Measure here again.") };
+  if (!sampler) return { words: t("Select the KSampler you mean and press Measure again.") };
   await measure(card, sampler);
   return { words: "" };
 }

@@ -1,10 +1,11 @@
 // One preset in the Solvers tab.
 import { urlOf } from "./comfy.js";
 import { button, el } from "./dom.js";
+import { fieldList } from "./fields.js";
 import { measuringOf } from "./measure.js";
 import { presets } from "./presets.js";
 import { shareDialog } from "./share.js";
-import { factsOf, fieldsOf, foundHere, gainOf, hereOf, hereWords, measuredWords, originWords, stepWords } from "./sidebar_words.js";
+import { factsOf, foundHere, gainOf, hereOf, hereWords, measuredWords, originWords, stepWords } from "./sidebar_words.js";
 import { t } from "./words.js";
 
 /** @typedef {{use: (card: any) => any, compare: (card: any) => any, measure: (card: any) => any, rename: (card: any, name: string) => Promise<void>,
@@ -85,15 +86,18 @@ function gainBar(figures, source, more) {
 /** @param {any} card @param {Deeds} deeds @param {HTMLElement} answer */
 function buttons(card, deeds, answer) {
   const more = el("div", { class: "more", hidden: true }, ...moreButtons(card, deeds, answer));
-  const toggle = button(t("More"), () => {
+  const toggle = button("⋯", () => {
     more.hidden = !more.hidden;
     toggle.setAttribute("aria-expanded", String(!more.hidden));
-  }, { "aria-expanded": "false", "aria-label": t("More for {name}", { name: card.name }) });
+  }, { "aria-expanded": "false", title: t("More"), "aria-label": t("More for {name}", { name: card.name }) });
   const named = { name: card.name };
   return el("div", { class: "deeds" },
     button(t("Use here"), () => tellAnswer(answer, deeds.use(card)), { class: "primary", "aria-label": t("Use {name} here", named) }),
     button(t("Compare"), () => tellAnswer(answer, deeds.compare(card)), { "aria-label": t("Compare {name}", named) }),
-    button(t("Measure here"), () => attempt(answer, async () => { await tellAnswer(answer, deeds.measure(card)); }),
+    button(t("Measure"), () => attempt(answer, async () => {
+      await tellAnswer(answer, deeds.measure(card));
+      answer.before(measuringOf(card.file) ?? "");
+    }),
       { title: t("How near it lands on the model, prompts, CFG and size of this workflow. Seconds to minutes; the workflow stays as it is."),
         "aria-label": t("Measure {name} here", named) }),
     toggle, more);
@@ -122,7 +126,7 @@ async function attempt(place, act) {
   try {
     await act();
   } catch (error) {
-    place.replaceChildren(el("p", { class: "bad" }, /** @type {Error} */ (error).message));
+    place.replaceChildren(el("span", { class: "bad" }, /** @type {Error} */ (error).message));
   }
 }
 
@@ -131,16 +135,17 @@ function rename(card, deeds, answer) {
   const input = /** @type {HTMLInputElement} */ (el("input", { type: "text", value: card.file.replace(/\.safetensors$/i, ""),
     maxlength: 80, "aria-label": t("New file name for {name}", { name: card.name }) }));
   const close = () => answer.replaceChildren();
+  const refused = el("p", { class: "bad" });
   const form = el("form", { class: "rename",
     onsubmit: (/** @type {Event} */ event) => {
       event.preventDefault();
-      attempt(answer, async () => { await deeds.rename(card, input.value.trim()); close(); });
+      attempt(refused, async () => { await deeds.rename(card, input.value.trim()); close(); });
     },
     onkeydown: (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Escape") { event.stopPropagation(); close(); }
     },
   }, input, el("button", { type: "submit", class: "primary" }, t("Rename")), button(t("Cancel"), close));
-  answer.replaceChildren(form);
+  answer.replaceChildren(form, refused);
   input.focus();
   input.select();
 }
@@ -158,10 +163,4 @@ function ownFigures(card) {
   if (!card.here?.length) return [];
   return [el("h4", {}, t("Measured on this machine, not in the file")),
     ...card.here.map((/** @type {any} */ own) => el("p", {}, `${hereWords(own)}: ${gainOf(own).words} · ${measuredWords(own)}`))];
-}
-
-/** Every field of a preset, as text. @param {any} about */
-export function fieldList(about) {
-  const rows = fieldsOf(about).flatMap(([label, text]) => [el("dt", {}, label), el("dd", {}, text)]);
-  return el("dl", { class: "fields" }, ...rows);
 }

@@ -1,0 +1,35 @@
+"""The page in Chinese: our parts speak it, too, and nothing is cut off."""
+
+from __future__ import annotations
+
+import pytest
+
+from .page import FrontEnd
+from .workflows import DEMO_PRESET, with_preset
+
+CUT = """() => [...document.querySelectorAll(
+  '.solver-search-tab :is(button, p, h2, h3, label, option), ' +
+  '.solver-search-card :is(p, li, button)')]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0
+    && getComputedStyle(each).display !== 'inline')
+  .map((each) => each.textContent)"""
+
+
+@pytest.fixture
+def settings() -> dict[str, object]:
+    return {"Comfy.Locale": "zh"}
+
+
+def test_cards_speak_chinese(front: FrontEnd, renderer: str) -> None:
+    ids = front.build(with_preset())
+    front.page.locator(".side-tool-bar-container").get_by_role(
+        "button", name="求解器").first.click()
+    card = front.page.locator(f"li[data-file='{DEMO_PRESET}']")
+    card.wait_for()
+    words = card.inner_text()
+    assert "6 步" in words and "在此使用" in words and "为此模型而做" in words
+    assert "Use here" not in words and "steps ·" not in words
+    said = front.wait_said(ids["load"], "搜索时为 2.5")
+    assert "为此模型而做" in said and "searched" not in said
+    assert front.page.evaluate(CUT) == []
+    front.screenshot(f"chinese {renderer}")
