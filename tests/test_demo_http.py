@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def finished(server: Server) -> tuple[Prompt, Run, list[Progress]]:
     """The demo's workflow with quick effort and few seeds, run once for all tests."""
-    path = examples.DEMO / "Demo - Sampler search with comparison.json"
+    path = examples.DEMO / "Demo - Solver search with sampler comparison.json"
     prompt = to_prompt(json.loads(path.read_text("utf-8")), server.client.object_info())
     for entry in prompt.values():
         if entry["class_type"] == "SolverSearch_Search":
