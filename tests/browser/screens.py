@@ -44,6 +44,8 @@ NODE_BOX = """(app, id) => {
 }"""
 SHOW = """(app, [id, scale]) => {
   const node = app.rootGraph.getNodeById(id), ds = app.canvas.ds;
+  for (const other of app.rootGraph.nodes)
+    if (other !== node) other.pos = [other.pos[0] + 1500, other.pos[1]];
   ds.scale = scale;
   ds.offset = [60 / scale - node.pos[0] + 60, 90 / scale - node.pos[1] + 40];
   app.canvas.setDirty(true, true);

@@ -5,6 +5,7 @@ import {
 } from "./comfy.js";
 import { el, fill } from "./dom.js";
 import { asSaid, forget, keep, kept, kindOf } from "./said_store.js";
+import { t } from "./words.js";
 
 const UNSAVED = "00000000-0000-0000-0000-000000000000";
 const MARKS = { warning: "\u25b2", good: "\u2714", plain: "" };
@@ -39,7 +40,7 @@ export function saidParts(said) {
     : [];
   const warnings = said.warnings.map((line) => el("p", { class: "warning" }, mark("warning"), line));
   const rest = said.details.length
-    ? [el("details", {}, el("summary", {}, "More"), ...said.details.map((line) => el("p", {}, line)))]
+    ? [el("details", {}, el("summary", {}, t("More")), ...said.details.map((line) => el("p", {}, line)))]
     : [];
   return [...first, ...warnings, ...rest];
 }
@@ -47,7 +48,7 @@ export function saidParts(said) {
 /** @param {"warning" | "good" | "plain"} kind */
 function mark(kind) {
   return MARKS[kind]
-    && el("span", { class: "mark", role: "img", "aria-label": kind === "good" ? "Good:" : "Warning:" }, MARKS[kind]);
+    && el("span", { class: "mark", role: "img", "aria-label": kind === "good" ? t("Good:") : t("Warning:") }, MARKS[kind]);
 }
 
 /** Let a node's words go into an element that it has already. @param {any} node @param {HTMLElement} element */
