@@ -42,6 +42,16 @@ NODE_BOX = """(app, id) => {
   return { x: canvas.x + x, y: canvas.y + y, width: node.size[0] * scale,
            height: (node.size[1] + title) * scale };
 }"""
+ALL_NODES_BOX = """(app) => {
+  const boxes = app.rootGraph.nodes.map((node) => [...node.pos, ...node.size]);
+  const left = Math.min(...boxes.map(([x]) => x)), top = Math.min(...boxes.map(([, y]) => y)) - 30;
+  const right = Math.max(...boxes.map(([x, , w]) => x + w));
+  const bottom = Math.max(...boxes.map(([, y, , h]) => y + h));
+  const canvas = app.canvas.canvas.getBoundingClientRect(), scale = app.canvas.ds.scale;
+  const [x, y] = app.canvas.ds.convertOffsetToCanvas([left, top]);
+  return { x: canvas.x + x, y: canvas.y + y, width: (right - left) * scale,
+           height: (bottom - top) * scale };
+}"""
 SHOW = """(app, [id, scale]) => {
   const node = app.rootGraph.getNodeById(id), ds = app.canvas.ds;
   for (const other of app.rootGraph.nodes)
@@ -149,7 +159,7 @@ def template(front: FrontEnd) -> Callable[[], Box]:
     front.wait_js("(app) => app.rootGraph.nodes.length > 5")
     front.command("Comfy.Canvas.FitView")
     front.page.wait_for_timeout(1500)
-    return lambda: {"x": 80, "y": 250, "width": 1400, "height": 800}
+    return lambda: front.js(ALL_NODES_BOX)
 
 
 PICTURES = (solvers_tab, measured, share, drop, card, warning, live_search, compare, template)
@@ -201,7 +211,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with opened() as (server, context):
         for name in wanted:
-            save_settings(server, {**SETTINGS, "Comfy.Minimap.Visible": False})
+            save_settings(server, {**SETTINGS, "Comfy.Minimap.Visible": False,
+                                   "LiteGraph.Canvas.MinFontSizeForLOD": 0})
             page = context.new_page()
             page.set_default_timeout(60_000)
             front = FrontEnd(page, server)
