@@ -16,7 +16,6 @@ AUTOMATIC = "(best for the connected model)"
 LOAD = "SolverSearch_Load"
 BESIDE = "solver_search_pins"  # in a prompt's extra data: node id -> pin
 MOST = 256
-DEEP = 64  # nodes in a row, at most
 PIN_PLACE = 2  # of the pin among the values of the node's widgets
 Json = dict[str, Any]
 
@@ -73,21 +72,6 @@ def pin_of(pin: str, node: str | None, extra: Json) -> str:
     """The pin a node heeds: its own, or the one that travels beside the prompt."""
     beside = extra.get(BESIDE)
     return pin or (str(beside.get(node, "")) if isinstance(beside, dict) else "")
-
-
-def above(prompt: Json | None, node: str | None) -> str:
-    """Everything that leads to a node, as text: it decides which model the node sees."""
-    found: dict[str, Any] = {}
-    front = [str(node)]
-    for _ in range(DEEP):
-        front = [name for name in front if name not in found and isinstance(prompt, dict)
-                 and isinstance(prompt.get(name), dict)]
-        for name in front:
-            found[name] = [prompt[name].get("class_type"), prompt[name].get("inputs")]
-        front = [str(value[0]) for name in front for key, value in (found[name][1] or {}).items()
-                 if isinstance(value, list) and len(value) == 2]
-    found.pop(str(node), None)
-    return repr(sorted(found.items()))
 
 
 def write_pin(info: Json | None, node: str | None, pin: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from comfy_api.latest import io
@@ -24,9 +25,10 @@ from .comfy_bridge.folders import (
 )
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.web import presets_changed, running_extra, running_prompt
+from .echo import above
 from .matching import best_or_unsearched, verdict
 from .measured import all_figures, here
-from .pins import AUTOMATIC, CHOICES, above, pin_of, write_pin
+from .pins import AUTOMATIC, CHOICES, pin_of, write_pin
 from .said import Said, harmless, spoken
 from .types import CATEGORY, KEPT, SolverSocket, solver_input
 
@@ -41,6 +43,7 @@ class LoadSolverPreset(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See io.ComfyNode. Called for every list refresh, so new presets show at once."""
+        held = shelf()  # the folder is looked through once, however many presets there are
         return io.Schema(
             node_id="SolverSearch_Load",
             display_name="Load Solver Preset",
@@ -51,8 +54,8 @@ class LoadSolverPreset(io.ComfyNode):
                             "turbo", "accelerate", "schedule", "solver preset"],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
-                io.Combo.Input("preset", options=[AUTOMATIC, *preset_names()],
-                               extra_dict={"solver_presets": _about_all()},
+                io.Combo.Input("preset", options=[AUTOMATIC, *held.entries],
+                               extra_dict={"solver_presets": _known(held.presets)},
                                tooltip="A preset, or the first entry to take the one that suits "
                                        "the connected model best."),
                 io.Int.Input("steps", default=0, min=0, max=64, advanced=True,
@@ -249,7 +252,7 @@ def all_presets() -> dict[str, Preset]:
     return shelf().presets
 
 
-def _about_all() -> dict[str, dict[str, str]]:
+def _known(presets: Mapping[str, Preset]) -> dict[str, dict[str, str]]:
     """For the front end, which puts presets of the connected checkpoint first."""
     return {name: {"model": preset.info.model_name, "family": preset.info.family, "id": preset.id}
-            for name, preset in all_presets().items()}
+            for name, preset in presets.items()}

@@ -29,7 +29,7 @@ FAILED = "The model, or a patch on it, failed: "  # what follows are its author'
 LETTERS = "abcdefghijklmnopqrstupvxyz"  # of which ComfyUI's PreviewImage draws five
 HANDED_OUT = (WHOLE, BROKEN, UNMEASURED, STOPPED)
 LONGEST = 600  # characters of a sentence
-ALLOWED = re.compile(r"\.(bin|journal\w*)(/.*)?|[^./][^/]*\.safetensors")
+ALLOWED = re.compile(r"\.(bin|journal\w*)(/.*)?|measured\.json|[^./][^/]*\.safetensors")
 Moment = Callable[[Census], int]
 
 

@@ -19,9 +19,9 @@ from .hurting import (
     filled,
     for_more_than,
     noisy,
-    remembering,
     raising,
     raising_in_backward,
+    remembering,
     since,
 )
 from .runner import (
@@ -145,6 +145,7 @@ def _ended_by_people() -> Iterator[Fault]:
 
 def _of_gradients() -> Iterator[Fault]:
     learning = _first(lambda call: call[2])
+    yield Fault("dss: nothing at all", (WHOLE,), method="dss", fast=True)
     for method in ("dss", "s4s", "dlms"):
         yield Fault(f"{method}: an error in the backward pass", (WHOLE,),
                     lambda stage, n: since(n, raising_in_backward(

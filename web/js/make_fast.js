@@ -15,7 +15,7 @@ const [SEARCH, USE, PAIR] = ["SolverSearch_Search", "SolverSearch_Use", "SolverS
 const GAP = 30;
 const AUTOMATIC_WAIT = 1500; // ms to wait for the list of presets
 const [LOOK, LOOKS, STEADY] = [100, 15, 4]; // ms between looks at a growing node, at most, alike
-const GROWS = 120; // what Search Solver grows by when it shows pictures
+const GROWS = 230; // what Search Solver grows by when it shows pictures
 /** Inputs of a sampler that Search Solver takes over: ours, and the names they go by. */
 const TAKEN_OVER = /** @type {[string, string[]][]} */ ([
   ["positive", ["positive"]], ["negative", ["negative"]],
