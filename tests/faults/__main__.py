@@ -24,7 +24,7 @@ from .table import all_faults
 
 def main() -> int:
     """Exit code 1 if anything did not hold."""
-    parser = argparse.ArgumentParser(prog="python run.py faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--only", default="", help="faults whose names hold this, nothing else")
     parser.add_argument("--soak", type=int, default=0, metavar="N",
                         help="N rounds of searching and sampling instead, memory watched")

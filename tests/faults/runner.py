@@ -97,8 +97,8 @@ class Runner:
         """The ending, and what did not hold, in words; [] if all did."""
         stage = self.stage
         model = stage.subjects[fault.family].model if fault.model is None else fault.model(stage)
-        picture = stage.picture(fault.family, model)
         number = 0 if fault.when is None else fault.when(self._census(fault))
+        picture = stage.picture(fault.family, model)  # its patches are in place now
         emptied(stage, bystander=True)
         before, files = traces(model), contents(stage.folder)
         drawn = random.getstate()

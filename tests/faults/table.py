@@ -191,13 +191,13 @@ def _of_the_model() -> Iterator[Fault]:
     for family in (FLOW, EPS):
         yield Fault(f"{family}: another patch has replaced its noise levels", (WHOLE,),
                     model=other_levels(family), family=family, fast=family == EPS)
+        later = MOMENTS["the call after the first best"]  # it may search with fewer calls
         yield Fault(f"{family}: such a model that breaks off", (BROKEN,),
-                    lambda stage, n: since(n, LASTING["NaN"][0]),
-                    MOMENTS["the last call of the search"], "NaN", model=other_levels(family),
-                    family=family)
-        yield Fault(f"{family}: such a model that is cancelled", (CANCELLED,),
-                    lambda stage, n: at(n, doing(cancel)), MOMENTS["the last call of the search"],
+                    lambda stage, n: since(n, LASTING["NaN"][0]), later, "NaN",
                     model=other_levels(family), family=family)
+        yield Fault(f"{family}: such a model that is cancelled", (CANCELLED,),
+                    lambda stage, n: at(n, doing(cancel)), later, model=other_levels(family),
+                    family=family)
     for moment in ("the call after the first best", "the first call of measuring"):
         for name in ("NaN", "an error of another pack"):
             yield Fault(f"{EPS}: {name} from {moment} on", _ends(name, moment),
