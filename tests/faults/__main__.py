@@ -62,7 +62,7 @@ def _faults(stage: Stage, only: str) -> int:
         ending, problems = runner.run(fault)
         ends[ending.kind] += 1
         wrong += bool(problems)
-        lost += sum("file" in line or "on disk" in line for line in problems)
+        lost += sum(line.startswith("lost: ") for line in problems)
         _tell(fault.name, problems)
     out = sum(ends[kind] for kind in HANDED_OUT)
     words = ends[SENTENCE] + ends[RAISED]

@@ -223,10 +223,12 @@ def _of_disks() -> Iterator[Fault]:
     first, later = (MOMENTS[m] for m in ("a call of the teacher", "the call after the first best"))
     for fault in disks.DISKS:
         for moment, when in (("before anything is saved", first), ("after the first save", later)):
-            yield Fault(f"{fault.name} {moment}", (WHOLE,),
+            ends = (WHOLE, BROKEN, UNMEASURED, RAISED) if fault.hopeless else (WHOLE,)
+            says = "" if fault.hopeless else "could not be" if fault.unsaved else "Saved as"
+            yield Fault(f"{fault.name} {moment}", ends,
                         lambda stage, n, fault=fault: at(n, doing(lambda: fault.happen(stage))),
-                        when, "could not be saved" if fault.unsaved else "Saved as",
-                        saved=not fault.unsaved, around=fault.around,
+                        when, says, saved=not fault.unsaved, around=fault.around,
+                        previews=not isinstance(fault, disks.Limited),
                         fast=fault.fast and when is later)
 
 
