@@ -86,7 +86,7 @@ def _whole(chosen: argparse.Namespace) -> None:
     if chosen.small:
         for task in FEW:
             quality.main(task, SMALL)
-        cost.main(SMALL)
+        cost.main(SMALL, ("quick",))
         plots.main(SMALL)
         return
     failed = _side_by_side(FULL + REST + NODE_ONLY if chosen.all else FULL, chosen.jobs)

@@ -12,14 +12,16 @@ from torch import Tensor
 from ..nodes.comfy_bridge.model import ModelFacts, UnsuitableModelError, facts
 from ..nodes.comfy_bridge.prompts import joined
 from ..nodes.comfy_bridge.session import Guider, make_guider
-from ..nodes.found import search_key
+from ..nodes.found import journal_key, search_key
+from ..nodes.journals import SUFFIX
 from ..nodes.search import checked_cfg, spread
 from ..nodes.step_list import read_steps
 from ..presets.store import MAX_NAME, check_name, fitting_name
 from ..solver_search.config import SearchConfig
 from .canvas import empty
 from .exits import Exit, Refusal
-from .loading import Loaded, encode, load, read_prompts
+from .loading import Loaded, encode, load
+from .request import read_prompts
 
 ROOM = len(" 32 steps 99")  # of a name, for what comes behind it
 
@@ -50,6 +52,10 @@ class Asked:
         """Of a search for these numbers of steps."""
         return search_key(self.guider, self.latent, replace(self.config, steps=numbers[0]),
                           numbers)
+
+    def journal(self, numbers: Sequence[int]) -> str:
+        """Name of the journal of that search."""
+        return journal_key(self.key(numbers), self.guider, self.latent) + SUFFIX
 
     @property
     def setting(self) -> str:
@@ -82,13 +88,11 @@ def ask(options: argparse.Namespace) -> Asked:
         Refusal: in words.
     """
     try:
-        numbers = read_steps(options.steps or "")
+        numbers = read_steps(options.steps)
         config = SearchConfig(numbers[0], options.method, options.effort, options.seed,
                               options.denoise)
         if options.name:
             check_name(options.name)
-        for missing in (name for name in ("cfg", "size", "out") if getattr(options, name) is None):
-            raise ValueError(f"A search needs --{missing}. See --help.")
     except ValueError as error:
         raise Refusal(Exit.REQUEST, str(error)) from error
     lines = read_prompts(options.prompts)

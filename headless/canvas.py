@@ -38,8 +38,16 @@ def empty(model: Any, width: int, height: int, frames: int,  # noqa: ANN401  com
                       "it out.")
     shape = [batch, latents.latent_channels, height // ratio, width // ratio]
     if dimensions == 3:
-        shape.insert(2, (frames - 1) // getattr(latents, "temporal_downscale_ratio", 1) + 1)
+        shape.insert(2, 1 if frames == 1 else (frames - 1) // _temporal(latents) + 1)
     return {"samples": torch.zeros(shape)}
+
+
+def _temporal(latents: Any) -> int:  # noqa: ANN401
+    ratio = getattr(latents, "temporal_downscale_ratio", None)
+    if ratio is None:  # ComfyUI 0.16: only its nodes know
+        raise Refusal(Exit.MODEL, "This ComfyUI does not say how many frames a latent of this "
+                      "model holds. Update ComfyUI, or leave --frames out.")
+    return ratio
 
 
 def _near(pixels: int, ratio: int) -> int:

@@ -100,8 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add(commands, "search", "search presets for a model", request.search_arguments, _search)
     _add(commands, "show", "say what preset files hold", _files, _show)
-    _add(commands, "measure", "measure how near a preset lands on a model", _measured, _compare)
-    _add(commands, "compare", "compare several presets on a model", _measured, _compare)
+    _add(commands, "measure", "measure how near presets land on a model", _measure_arguments,
+         _measure)
+    _add(commands, "compare", "compare several presets on a model", _compare_arguments, _compare)
     return parser
 
 
@@ -123,14 +124,21 @@ def _files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="preset files")
 
 
-def _measured(parser: argparse.ArgumentParser) -> None:
+def _measure_arguments(parser: argparse.ArgumentParser) -> None:
     _files(parser)
     request.model_arguments(parser)
     request.measure_arguments(parser)
 
 
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    _files(parser)
+    request.model_arguments(parser)
+    request.compare_arguments(parser)
+
+
 def _search(options: argparse.Namespace, comfy: list[str], told: Teller,
             listener: Listener) -> int:
+    request.check(options)
     clock = Clock()
     with clock.part("starting"):
         _start(options, comfy, told)
@@ -152,10 +160,20 @@ def _run_many(options: argparse.Namespace, comfy: list[str], told: Teller,
 
 def _compare(options: argparse.Namespace, comfy: list[str], told: Teller,
              listener: Listener) -> int:
+    request.check(options, request.MODEL_NEEDED)
     _start(options, comfy, told)
     from .measuring import compare
 
     return compare(options, told)
+
+
+def _measure(options: argparse.Namespace, comfy: list[str], told: Teller,
+             listener: Listener) -> int:
+    request.check(options, request.MODEL_NEEDED)
+    _start(options, comfy, told)
+    from .measuring import measure
+
+    return measure(options, told)
 
 
 def _show(options: argparse.Namespace, comfy: list[str], told: Teller,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..nodes.comfy_bridge.folders import own_folder
+from ..nodes.said import Said
 from ..nodes.saving import Saving
 from ..presets.store import LIBRARY, SUFFIX
 from . import record
@@ -17,7 +20,7 @@ from .record import Outcome
 from .searching import estimated, refusing, search, stop
 from .signals import Listener
 from .telling import Teller
-from .there import files
+from .there import files, there
 
 
 def run_job(options: argparse.Namespace, told: Teller, clock: Clock,
@@ -38,7 +41,7 @@ def run_job(options: argparse.Namespace, told: Teller, clock: Clock,
         asked = ask(options)
     told.tell("model", **record.about_model(asked.known))
     meter, listener.stop = Meter(), stop
-    with clock.part("search"):
+    with clock.part("search"), _reporting_failure(asked, clock, meter):
         outcome, base = (estimated(asked, told), "") if options.dry_run else (
             search(asked, told, meter))
     copies = installed(outcome) if options.install else []
@@ -51,6 +54,23 @@ def run_job(options: argparse.Namespace, told: Teller, clock: Clock,
               presets=[file for _, file in outcome.presets], **report,
               lines=[*_lines(outcome), *done])
     return int(outcome.exit)
+
+
+@contextmanager
+def _reporting_failure(asked: Asked, clock: Clock, meter: Meter) -> Iterator[None]:
+    """A search that fails leaves a report, too, where anything can be written."""
+    try:
+        yield
+    except Refusal as refusal:
+        options, known = asked.options, files(asked.options.out)
+        if refusal.code != Exit.SAVING and not options.dry_run:
+            found = there(known, asked.key, asked.numbers).values()
+            outcome = Outcome("failed", refusal.code, Said(str(refusal)),
+                              [(one.preset, one.path.name) for one in found])
+            base = record.free_base(options.out, asked.name, asked.setting)
+            record.write(options.out / f"{base}.json",
+                         record.reported(asked, outcome, clock, meter))
+        raise
 
 
 def _report(asked: Asked, outcome: Outcome, base: str, clock: Clock, meter: Meter) -> Path:

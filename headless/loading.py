@@ -62,25 +62,6 @@ class _ForeignCode:
         raise Refusal(Exit.MODEL, f"ComfyUI could not load it: {_first_line(error)}") from error
 
 
-def read_prompts(path: Path | None) -> list[str]:
-    """Lines of a file, without blank ones and those with # in front.
-
-    Raises:
-        Refusal: if it cannot be read or holds none.
-    """
-    if path is None:
-        raise Refusal(Exit.REQUEST, "A search needs prompts like those you will use. Name a file "
-                      "with one a line: --prompts FILE.")
-    try:
-        lines = path.expanduser().read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(Exit.REQUEST, f"The prompts in {path} cannot be read: {error}") from error
-    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not found:
-        raise Refusal(Exit.REQUEST, f"{path} holds no prompt. Write one a line.")
-    return found
-
-
 def encode(loaded: Loaded, text: str, options: argparse.Namespace) -> list:
     """CONDITIONING of a prompt.
 
@@ -104,9 +85,6 @@ def encode(loaded: Loaded, text: str, options: argparse.Namespace) -> list:
 
 
 def _diffusion(options: argparse.Namespace) -> Loaded:
-    if bool(options.checkpoint) == bool(options.model):
-        raise Refusal(Exit.REQUEST, "Name the model by --checkpoint FILE, or by --model FILE with "
-                      "--text-encoder FILE and --vae FILE; one of the two.")
     if options.checkpoint:
         name = named("checkpoints", options.checkpoint)
         return Loaded(*run_node("CheckpointLoaderSimple", ckpt_name=name))

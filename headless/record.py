@@ -90,7 +90,8 @@ def reported(asked: Asked, outcome: Outcome, clock: Clock, meter: Meter) -> dict
     stamp = datetime.datetime.fromtimestamp(clock.began, datetime.timezone.utc)
     return {
         "state": outcome.state, "exit": int(outcome.exit), "verdict": outcome.said.verdict,
-        "warnings": list(outcome.said.warnings), "errors": [],
+        "warnings": list(outcome.said.warnings),
+        "errors": [outcome.said.verdict] if outcome.state == "failed" else [],
         "details": list(outcome.said.details),
         "presets": [about_preset(preset, file) for preset, file in outcome.presets],
         "calls": {**outcome.calls, "network": meter.calls},

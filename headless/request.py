@@ -20,6 +20,8 @@ OPPONENTS = {"popular": "POPULAR", "all": "EVERYTHING", "nodes": "NODE_ONLY"}
 DTYPES = ("default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2")
 MANY = ("manifest", "only", "gpus", "submit", "submit_folder", "timeout", "partition",
         "submit_option")
+NEEDED = ("prompts", "steps", "cfg", "size", "out")
+MODEL_NEEDED = ("prompts",)  # to measure: the rest is the preset's
 SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
@@ -124,15 +126,27 @@ def many_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure_arguments(parser: argparse.ArgumentParser) -> None:
     """How presets are measured."""
-    how = parser.add_argument_group("measurement; CFG and size are the preset's where not given")
-    how.add_argument("--seeds", type=positive, metavar="NUMBER", default=16,
-                     help="different noises (default: 16); more give a surer number")
+    how = _measured(parser, 8)
+    how.add_argument("--keep", action="store_true", help="keep what is measured in ComfyUI's "
+                     "models/solver_presets, as the Measure Solver node does")
+
+
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """How presets are compared."""
+    how = _measured(parser, 16)
     how.add_argument("--seed", type=int, metavar="NUMBER", default=1000,
                      help="where they begin (default: 1000); not that of the search")
     how.add_argument("--opponents", choices=OPPONENTS, default="popular",
                      help="which of ComfyUI's own samplers to try (default: popular)")
     how.add_argument("--out", type=Path, metavar="DIR",
                      help="write comparison.json there, and with a VAE a contact sheet")
+
+
+def _measured(parser: argparse.ArgumentParser, seeds: int) -> argparse._ArgumentGroup:
+    how = parser.add_argument_group("measurement; CFG and size are the preset's where not given")
+    how.add_argument("--seeds", type=positive, metavar="NUMBER", default=seeds,
+                     help=f"different noises (default: {seeds}); more give a surer number")
+    return how
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,3 +172,37 @@ def size(text: str) -> tuple[int, int]:
             f"must be width and height in pixels, such as 1024x768, found {text!r}")
     width = int(found[1])
     return width, int(found[2] or width)
+
+
+def check(options: argparse.Namespace, needed: Sequence[str] = NEEDED) -> None:
+    """What can be known to be wrong before ComfyUI is started.
+
+    Args:
+        needed: names that must be given.
+
+    Raises:
+        Refusal: in words.
+    """
+    for name in needed:
+        if getattr(options, name) is None:
+            raise Refusal(Exit.REQUEST, f"--{name} is needed. See --help.")
+    if bool(options.checkpoint) == bool(options.model):
+        raise Refusal(Exit.REQUEST, "Name the model by --checkpoint FILE, or by --model FILE with "
+                      "--text-encoder FILE and --vae FILE; one of the two.")
+    read_prompts(options.prompts)
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Lines of a file, without blank ones and those with # in front.
+
+    Raises:
+        Refusal: if it cannot be read or holds none.
+    """
+    try:
+        lines = path.expanduser().read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(Exit.REQUEST, f"The prompts in {path} cannot be read: {error}") from error
+    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not found:
+        raise Refusal(Exit.REQUEST, f"{path} holds no prompt. Write one a line.")
+    return found

@@ -26,7 +26,7 @@ from .steps import say
 from .workflow import WorkflowError, to_prompt
 
 WORKFLOW = (ROOT / "demo" / "comfy_nodes" / "example_workflows"
-            / "Demo - Sampler search with comparison.json")
+            / "Demo - Solver search with sampler comparison.json")
 SEARCH = "SolverSearch_Search"
 COMPARE = "SolverSearch_Compare"
 PRESETS = Path("models", "solver_presets")

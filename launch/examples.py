@@ -38,6 +38,8 @@ SOCKETS = {
     "SaveImage": [],
     "MarkdownNote": [],
 }
+LABELLED = {"ckpt_name": "COMBO", "text": "STRING", "preset": "COMBO", "steps": "STRING",
+            "effort": "COMBO", "cfg": "FLOAT", "seed": "INT", "seeds": "INT"}
 
 
 @dataclass
@@ -81,10 +83,22 @@ class Outline:
         """Say in a note above the graph what to do."""
         self.add("note", "MarkdownNote", (0, -190), (750, 150), [text], "What to do")
 
-    def app(self, inputs: list[tuple[str, str]], output: str) -> dict[str, Any]:
-        """What app mode shows: widgets as (key, name), and the node whose pictures it shows."""
-        return {"linearMode": False,
-                "linearData": {"inputs": [[self.keys[key]["id"], name] for key, name in inputs],
+    def app(self, *inputs: tuple[str, str, str], output: str,
+            first: bool = False) -> dict[str, Any]:
+        """What app mode shows.
+
+        Args:
+            inputs: key, widget and label of each.
+            output: key of the node whose pictures it shows.
+            first: whether the workflow opens so; else as a graph, which shows what our nodes draw.
+        """
+        for key, widget, label in inputs:
+            self.keys[key]["inputs"].append({
+                "name": widget, "type": LABELLED[widget], "link": None, "label": label,
+                "widget": {"name": widget}})
+        return {"linearMode": first,
+                "linearData": {"inputs": [[self.keys[key]["id"], widget]
+                                          for key, widget, _ in inputs],
                                "outputs": [self.keys[output]["id"]]}}
 
     def graph(self, app: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +160,10 @@ def _model(outline: Outline, setting: Setting, *, compare: bool) -> None:
                     **wires)
 
 
+CHECKPOINT = ("checkpoint", "ckpt_name", "Checkpoint")
+PROMPT = ("positive", "text", "Prompt")
+PRESET = ("load", "preset", "Solver preset")
+SEED = ("ksampler", "seed", "Seed")
 AUTOMATIC = ["(best for the connected model)", 0]
 NOTES = {
     "use": "1. Choose your checkpoint, write a prompt, press **Run**.\n2. Load Solver Preset "
@@ -184,8 +202,9 @@ def search_and_compare(setting: Setting) -> dict[str, Any]:
     _ksampler(g, setting, "search.solver", (800, 720), "picture prompt")
     _custom(g, setting, "search.solver", (800, 1080), "picture prompt")
     g.note(NOTES["search"])
-    return g.graph(g.app([("picture prompt", "text"), ("search", "steps"), ("search", "effort")],
-                         "picture"))
+    return g.graph(g.app(CHECKPOINT, ("picture prompt", "text", "Prompt"),
+                         ("search", "steps", "Steps"), ("search", "effort", "Effort"),
+                         output="picture"))
 
 
 def quick_search(setting: Setting) -> dict[str, Any]:
@@ -199,8 +218,8 @@ def quick_search(setting: Setting) -> dict[str, Any]:
           negative="negative.CONDITIONING")
     _ksampler(g, setting, "search.solver", (1240, 40))
     g.note(NOTES["quick"])
-    return g.graph(g.app([("positive", "text"), ("search", "steps"), ("ksampler", "seed")],
-                         "picture"))
+    return g.graph(g.app(CHECKPOINT, PROMPT, ("search", "steps", "Steps"), SEED,
+                         output="picture"))
 
 
 def use_a_preset(setting: Setting) -> dict[str, Any]:
@@ -211,8 +230,8 @@ def use_a_preset(setting: Setting) -> dict[str, Any]:
           model="checkpoint.MODEL")
     _ksampler(g, setting, "load.solver", (800, 120))
     g.note(NOTES["use"])
-    return g.graph(g.app([("positive", "text"), ("load", "preset"), ("ksampler", "seed")],
-                         "picture"))
+    return g.graph(g.app(CHECKPOINT, PROMPT, PRESET, ("ksampler", "cfg", "CFG"), SEED,
+                         output="picture", first=True))
 
 
 def compare_solvers(setting: Setting) -> dict[str, Any]:
@@ -229,8 +248,8 @@ def compare_solvers(setting: Setting) -> dict[str, Any]:
     g.add("sheet", "SaveImage", (1470, 40), (420, 340), ["solver_search/contact_sheet"],
           "Contact sheet", images="compare.sheet")
     g.note(NOTES["compare"])
-    return g.graph(g.app([("positive", "text"), ("load", "preset"), ("compare", "seeds")],
-                         "sheet"))
+    return g.graph(g.app(CHECKPOINT, PROMPT, PRESET, ("compare", "seeds", "Seeds"),
+                         output="sheet"))
 
 
 def _prompt_kind(setting: Setting) -> tuple[str, dict[str, str]]:
@@ -275,7 +294,7 @@ def _custom(g: Outline, setting: Setting, solver: str, at: tuple[int, int],
 TITLES = {
     "Fast sampling in few steps": use_a_preset,
     "Speed without Turbo or Lightning LoRA": quick_search,
-    "Sampler search with comparison": search_and_compare,
+    "Solver search with sampler comparison": search_and_compare,
     "Compare fast samplers": compare_solvers,
 }
 """A template's file name is all that ComfyUI shows and searches: a title in words people use."""

@@ -83,7 +83,7 @@ def _compare(card: Card) -> None:
 DRAWN: dict[str, tuple[str, Callable[[Card], None]]] = {
     "Fast sampling in few steps": ("6 steps, not 100", _use),
     "Speed without Turbo or Lightning LoRA": ("Search once", _quick),
-    "Sampler search with comparison": ("Search, compare", _search),
+    "Solver search with sampler comparison": ("Search, compare", _search),
     "Compare fast samplers": ("Which is nearest?", _compare),
 }
 

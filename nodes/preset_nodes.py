@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from comfy_api.latest import io
@@ -23,13 +24,14 @@ from .comfy_bridge.folders import (
     shelf,
 )
 from .comfy_bridge.model import ModelFacts, facts
-from .comfy_bridge.web import presets_changed, running_prompt
+from .comfy_bridge.web import presets_changed, running_extra, running_prompt
+from .echo import above
 from .matching import best_or_unsearched, verdict
 from .measured import all_figures, here
+from .pins import AUTOMATIC, CHOICES, pin_of, write_pin
 from .said import Said, harmless, spoken
 from .types import CATEGORY, KEPT, SolverSocket, solver_input
 
-AUTOMATIC = "(best for the connected model)"
 PIN = re.compile("[0-9a-f]{16}")
 CHOSEN_AGAIN = ("The preset this workflow was pinned to is not there or does not fit any more; "
                 "another one was taken. Pictures will differ.")
@@ -41,6 +43,7 @@ class LoadSolverPreset(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """See io.ComfyNode. Called for every list refresh, so new presets show at once."""
+        held = shelf()  # the folder is looked through once, however many presets there are
         return io.Schema(
             node_id="SolverSearch_Load",
             display_name="Load Solver Preset",
@@ -49,10 +52,10 @@ class LoadSolverPreset(io.ComfyNode):
                         "published ones follow.",
             search_aliases=["fast", "few steps", "fast sampler", "speed", "quick", "lightning",
                             "turbo", "accelerate", "schedule", "solver preset"],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
-                io.Combo.Input("preset", options=[AUTOMATIC, *preset_names()],
-                               extra_dict={"solver_presets": _about_all()},
+                io.Combo.Input("preset", options=[AUTOMATIC, *held.entries],
+                               extra_dict={"solver_presets": _known(held.presets)},
                                tooltip="A preset, or the first entry to take the one that suits "
                                        "the connected model best."),
                 io.Int.Input("steps", default=0, min=0, max=64, advanced=True,
@@ -88,8 +91,9 @@ class LoadSolverPreset(io.ComfyNode):
         """Load again when the file changed, or what the automatic choice depends on."""
         if preset != AUTOMATIC:
             return preset_stamp(preset or "")
-        files = [f"{file.name}:{file.stamp}" for file in preset_files()]
-        return "|".join([*files, str(wish_behind(running_prompt(), cls.hidden.unique_id))])
+        basis, node = _basis(running_prompt(), cls.hidden.unique_id), cls.hidden.unique_id
+        kept = pin_of(pin, node, running_extra())
+        return basis if kept in ("", CHOICES.took(str(node), basis)) else f"{basis}|{kept}"
 
     @classmethod
     @spoken
@@ -103,8 +107,10 @@ class LoadSolverPreset(io.ComfyNode):
         known = None if model is None else facts(model)
         wish = wish_behind(cls.hidden.prompt, cls.hidden.unique_id)
         if preset == AUTOMATIC:
+            pin = pin_of(pin, cls.hidden.unique_id, running_extra())
             loaded = best_or_unsearched(list(all_presets().values()), known, steps, wish, pin,
                                         all_figures())
+            _remember(cls, pin, loaded)
         else:
             loaded = read(preset_path(preset))
         said = _about(loaded, known, wish, pin, automatic=preset == AUTOMATIC)
@@ -172,6 +178,20 @@ class SaveSolverPreset(io.ComfyNode):
         return io.NodeOutput(renamed, ui=said.ui())
 
 
+def _basis(prompt: dict | None, node: str | None) -> str:
+    """What the automatic choice depends on: the files, the samplers behind, the model before."""
+    files = [f"{file.name}:{file.stamp}" for file in preset_files()]
+    return "|".join([*files, str(wish_behind(prompt, node)), above(prompt, node)])
+
+
+def _remember(node: type[io.ComfyNode], pin: str, loaded: Preset) -> None:
+    """What was taken, for the next prompt and in the pictures of this one."""
+    if not pin:
+        name = node.hidden.unique_id
+        CHOICES.keep(str(name), _basis(node.hidden.prompt, name), loaded.id)
+    write_pin(node.hidden.extra_pnginfo, node.hidden.unique_id, loaded.id)
+
+
 def _is_there(name: str, preset: Preset) -> bool:
     path = own_folder() / f"{check_name(name)}.safetensors"
     if not path.is_file():
@@ -232,7 +252,7 @@ def all_presets() -> dict[str, Preset]:
     return shelf().presets
 
 
-def _about_all() -> dict[str, dict[str, str]]:
+def _known(presets: Mapping[str, Preset]) -> dict[str, dict[str, str]]:
     """For the front end, which puts presets of the connected checkpoint first."""
     return {name: {"model": preset.info.model_name, "family": preset.info.family, "id": preset.id}
-            for name, preset in all_presets().items()}
+            for name, preset in presets.items()}

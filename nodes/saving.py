@@ -40,11 +40,12 @@ class Saving:
         folder: where presets go.
         others: names of presets elsewhere (the library), which are not hidden by ours.
         on_change: called after each file written.
+        figures: whether what was measured is kept beside them, for this machine.
     """
 
     def __init__(self, folder: Path, others: Collection[str] = (),
-                 on_change: Callable[[], None] = lambda: None) -> None:
-        self.folder, self.on_change = folder, on_change
+                 on_change: Callable[[], None] = lambda: None, *, figures: bool = True) -> None:
+        self.folder, self.on_change, self.figures = folder, on_change, figures
         self.others = {name.lower() for name in others}
         self.names: dict[str, str] = {}  # as asked for -> as written
         self.marks: dict[str, Mark] = {}  # of our last write, by the name as written
@@ -132,7 +133,7 @@ class Saving:
         path = save(self.folder, _renamed(preset, name), name=name, overwrite=True)
         self.names[asked], self.marks[name] = name, _mark(path)
         self.ids[asked] = preset.id
-        if preset.info.error is not None:
+        if self.figures and preset.info.error is not None:
             measured.keep([preset], self.folder)
 
     def _ours(self, name: str) -> bool:

@@ -28,7 +28,7 @@ def small(part: Callable[[str], Any]) -> Iterator[tuple[dict[str, Any], str, Any
     config, proof, guidance = (part(name) for name in (
         "solver_search.config", "nodes.proof", "nodes.guidance"))
     yield config.EFFORTS, "quick", config.Effort(**SMALL)
-    for module in (part("nodes.evidence"), proof):
+    for module in (proof, *map(part, ("nodes.evidence", "nodes.contenders", "nodes.measure"))):
         yield vars(module), "POPULAR_SAMPLERS", ("euler",)
     yield proof.EXTENTS, "quick", replace(proof.EXTENTS["quick"], reference=16)
     yield guidance.RANGES, "quick", replace(guidance.RANGES["quick"], around=(1.5,), calls=20)

@@ -1,23 +1,70 @@
-"""A few thousand broken presets, the same each time; `python -m tests.fuzz` makes more."""
+"""A few thousand broken inputs, the same each time; `python -m tests.fuzz` makes more."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from .fuzz import campaign as fuzz
+from .fuzz import tricks
+from .fuzz.requests import requests
 from .fuzz.structural import signature, split
+from .fuzz.tricks import TRICKS
 from .pack import ROOT
+from .world import World
 
 
 def test_broken_presets_are_read_or_refused_with_a_sentence() -> None:
-    counts = fuzz.campaign(4000, seed=1)
+    counts = fuzz.campaign(4500, seed=1)
     assert counts.crashes == {}
-    assert counts.accepted + counts.refused == counts.tried == 4000
+    assert counts.accepted + counts.refused == counts.tried == 4500
     assert counts.accepted > 200 and counts.refused > 2000  # else it tries one side only
     assert len(counts.sentences) > 50
+
+
+def test_names_are_safe_or_refused_with_a_sentence() -> None:
+    counts = fuzz.names(4000, seed=1)
+    assert counts.crashes == {}
+    assert counts.accepted > 100 and counts.refused > 2000
+
+
+def test_files_of_measurements_are_read_or_refused_with_a_sentence() -> None:
+    counts = fuzz.ledgers(1500, seed=1)
+    assert counts.crashes == {}
+    assert counts.accepted > 50 and counts.refused > 1000
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="the page's script needs Node")
+def test_archives_are_taken_apart_within_bounds_or_left_alone() -> None:
+    counts = fuzz.archives(200, seed=1)
+    assert counts.crashes == {}
+    assert counts.accepted > 5 and counts.refused > 50
+
+
+def test_requests_are_answered_with_a_sentence(world: World) -> None:
+    counts = requests(world, 400, seed=1)
+    assert counts.crashes == {}
+    assert counts.accepted > 10 and counts.refused > 200 and len(counts.sentences) > 5
+
+
+def test_hypothesis_breaks_no_reader() -> None:
+    from .fuzz.properties import properties
+
+    counts = properties(150)
+    assert counts.crashes == {} and counts.tried >= 400
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
+def test_every_trick_changes_a_file(trick: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tricks, "TRICKS", (trick,))
+    sound = fuzz.sources()[0]
+    changed = {tricks.tricky(sound, sound, Random(seed)) for seed in range(20)}
+    assert len(changed - {sound}) > 2
 
 
 def test_the_fuzzer_sees_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +90,9 @@ def test_mutants_are_signed_as_the_format_page_says() -> None:
 
 
 def test_the_command_prints_what_was_tried() -> None:
-    command = [sys.executable, "-m", "tests.fuzz", "--inputs", "20", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.fuzz", "--inputs", "40", "--seed", "1"]
     said = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True,
-                          timeout=120).stdout
-    assert said.startswith("tried 20, accepted ") and said.endswith("kinds of crash 0\n")
+                          timeout=300).stdout
+    assert said.startswith("files: tried 28, accepted ")
+    assert said.splitlines()[-1].startswith("fuzz: tried ")
+    assert said.endswith("kinds of crash 0\n")

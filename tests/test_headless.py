@@ -24,16 +24,17 @@ LINES = "# a comment\ncat, night\nhorse, warm\n\neye, mint\n"
 
 
 class Heard:
-    """A teller that remembers, and does something at an event."""
+    """A teller that remembers, and once does something at an event like this."""
 
-    def __init__(self, at: str = "", then: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at: str = "", then: Callable[[], None] = lambda: None,
+                 **like: object) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.states: list[dict[str, Any]] = []
-        self.at, self.then = at, then
+        self.at, self.then, self.like = at, then, like
 
     def tell(self, event: str, lines: Sequence[str] = (), **more: Any) -> None:  # noqa: ANN401
         self.events.append((event, json.loads(json.dumps(more))))
-        if event == self.at:
+        if event == self.at and self.like.items() <= more.items():
             self.at = ""
             self.then()
 
@@ -71,6 +72,7 @@ def asked(tmp_path: Path) -> Callable[..., list[str]]:
 def do(arguments: list[str], heard: Heard) -> int:
     """As door.main, without starting ComfyUI again."""
     options, _ = load("headless.door").understood(arguments)
+    load("headless.request").check(options)
     listener = load("headless.signals").Listener()
     with listener.listening():
         return load("headless.job").run_job(options, heard, load("headless.clock").Clock(),
@@ -98,8 +100,10 @@ def key_of_the_node(model: Any, steps: list[int]) -> str:  # noqa: ANN401
 
 def test_a_job_is_done_once_and_only_what_is_missing_later(
         quick: None, asked: Callable, tmp_path: Path, models: dict) -> None:
-    heard, out = Heard(), tmp_path / "out"
+    heard, out, own = Heard(), tmp_path / "out", load("nodes.comfy_bridge.folders").own_folder()
+    before = sorted(own.iterdir()) if own.is_dir() else []
     assert do(asked(steps="5, 4"), heard) == 0
+    assert (sorted(own.iterdir()) if own.is_dir() else []) == before  # it writes into --out alone
     assert heard.events[0][0] == "start" and heard.events[-1][0] == "end"
     end, first = heard.all("end")[0], presets(out)
     assert sorted(first) == [4, 5] and end["state"] == "done"
@@ -129,29 +133,55 @@ def test_a_job_is_done_once_and_only_what_is_missing_later(
     assert heard.all("end")[0]["state"] == "found"
 
 
-def test_a_signal_keeps_the_best_and_the_next_start_takes_its_place(
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_keeps_the_best_and_the_next_start_goes_on(
         quick: None, asked: Callable, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    heard = Heard("saved", lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert do(asked("--name", "mine", "--install"), heard) == 0
+    """Stopped while it searches, and again when the first of two presets is measured."""
+    out, arguments = tmp_path / "out", asked("--name", "mine", "--install", steps="4, 5")
+    heard = Heard("saved", terminate)
+    assert do(arguments, heard) == 0
     end, = heard.all("end")
     assert end["state"] == "stopped" and end["installed"] == []
-    assert presets(out)[4].info.state == "unfinished"
-    heard = Heard("saved", lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert do(asked("--name", "mine", "--stopped-exit", "75"), heard) == 75
+    first, = presets(out).values()
+    assert first.info.state == "unfinished" and list(out.rglob("*.journal"))
+
+    heard = Heard("saved", terminate, state="measured")
+    assert do([*arguments, "--stopped-exit", "75"], heard) == 75
+    states = {n: preset.info.state for n, preset in presets(out).items()}
+    assert sorted(states.values()) == ["", "unfinished"] and heard.all("resumed")
+
     heard = Heard()
-    assert do(asked("--name", "mine", "--install"), heard) == 0
+    assert do(arguments, heard) == 0
+    resumed, = heard.all("resumed")
+    assert resumed["calls"] >= 300 and not heard.all("found")
     files = sorted(path.name for path in out.iterdir())
-    assert files == ["mine.json", "mine.safetensors"]
-    assert presets(out)[4].info.state == "" and heard.all("saved")[-1]["state"] == "measured"
-    own = load("nodes.comfy_bridge.folders").own_folder()
-    assert load("presets.store").read(own / "mine.safetensors").id == presets(out)[4].id
+    assert files == ["mine 4 steps.safetensors", "mine 5 steps.safetensors", "mine.json"]
+    assert {preset.info.state for preset in presets(out).values()} == {""}
+    own, read = load("nodes.comfy_bridge.folders").own_folder(), load("presets.store").read
+    assert read(own / "mine 4 steps.safetensors").id == presets(out)[4].id
 
 
 def test_a_signal_before_there_is_anything_is_told(quick: None, asked: Callable) -> None:
     heard = Heard("model", lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(load("headless.exits").Stopped):
         do(asked(), heard)
+
+
+def test_a_second_signal_ends_at_once_but_not_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, asked = load("headless.signals"), []
+    clock = iter([100.0, 101.0, 110.0])
+    monkeypatch.setattr(signals.time, "monotonic", lambda: next(clock))
+    listener = signals.Listener()
+    listener.stop = lambda: asked.append(True) or True
+    with listener.listening():
+        terminate()
+        terminate()
+        with pytest.raises(load("headless.exits").Stopped):
+            terminate()
+    assert asked == [True]
 
 
 def test_what_cannot_be_is_refused_with_its_code(quick: None, asked: Callable,
@@ -177,13 +207,16 @@ def test_what_cannot_be_is_refused_with_its_code(quick: None, asked: Callable,
     assert refused(asked("--out", str(tmp_path / "file"))).code == code.SAVING
 
 
-def test_too_little_memory_has_its_own_code(quick: None, asked: Callable,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_has_its_own_code_and_a_report(
+        quick: None, asked: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(load("nodes.comfy_bridge.session").Session, "_call", full)
-    assert refused(asked()).code == load("headless.exits").Exit.MEMORY
+    assert refused(asked("--name", "full")).code == load("headless.exits").Exit.MEMORY
+    report = json.loads((tmp_path / "out" / "full.json").read_text("utf-8"))
+    assert (report["exit"], report["state"], report["presets"]) == (4, "failed", [])
+    assert "not enough memory" in report["errors"][0]
 
 
 def test_the_cost_is_told_without_searching(quick: None, asked: Callable, tmp_path: Path) -> None:
@@ -269,3 +302,93 @@ def test_lines_are_json_and_the_last_says_how_it_ended(tmp_path: Path) -> None:
     lines.tell("end", lines=["for people"], exit=0)
     said = json.loads(stream.getvalue())
     assert said.pop("time") > 0 and said == {"event": "end", "exit": 0}
+
+
+def test_presets_are_shown_measured_and_compared(quick: None, asked: Callable,
+                                                 tmp_path: Path) -> None:
+    preset = ROOT / "demo" / "presets" / "Demo flow 6 steps.safetensors"
+    door = load("headless.door")
+    options, _ = door.understood(["show", str(preset), str(tmp_path / "none")])
+    heard = Heard()
+    assert options.run(options, [], heard, None) == 2
+    shown, = heard.all("preset")
+    assert shown["steps"] == 6 and len(shown["solver"]["sigmas"]) == 7 and heard.all("error")
+
+    model = asked()[1:7]
+    for command, more in (("measure", []), ("compare", ["--out", str(tmp_path / "sheet")])):
+        options, _ = door.understood([command, str(preset), *model, "--seeds", "2", "--cfg", "2.5",
+                                      "--size", "64x64", "--batch", "2", *more])
+        heard = Heard()
+        assert getattr(load("headless.measuring"), command)(options, heard) == 0
+        end, = heard.all("end")
+        assert end["state"] == "done" and end["size"] == [64, 64]
+    assert {path.name for path in (tmp_path / "sheet").iterdir()} == {
+        "comparison.json", "contact_sheet.png"}
+    rows = json.loads((tmp_path / "sheet" / "comparison.json").read_text("utf-8"))["rows"]
+    assert rows[-1]["label"] == "Demo flow 6 steps" and rows[-1]["calls"] == 6
+
+
+def parts_of_the_demo(folder: Path) -> dict[str, Path]:
+    """The demo checkpoint as a diffusion model and a VAE, a LoRA, and a CLIP-L of which only one
+    layer is in the file: ComfyUI then leaves the others as they are."""
+    from safetensors.torch import load_file, save_file
+
+    whole = load_file(CHECKPOINT)
+    vae = {k.removeprefix("first_stage_model."): v for k, v in whole.items() if "first_stage" in k}
+    layer = "diffusion_model.joint_blocks.0.x_block.attn.qkv"
+    width = whole[f"model.{layer}.weight"].shape
+    parts = {"model": {k: v for k, v in whole.items() if "diffusion_model" in k}, "vae": vae,
+             "lora": {f"{layer}.lora_A.weight": torch.ones(1, width[1]),
+                      f"{layer}.lora_B.weight": torch.ones(width[0], 1)},
+             "clip": {"text_model.encoder.layers.0.mlp.fc1.weight": torch.ones(3072, 768)}}
+    for name, tensors in parts.items():
+        save_file(tensors, folder / f"{name}.safetensors")
+    return {name: folder / f"{name}.safetensors" for name in parts}
+
+
+def test_parts_are_loaded_by_comfyuis_own_nodes(quick: None, asked: Callable,
+                                                tmp_path: Path) -> None:
+    parts, door = parts_of_the_demo(tmp_path), load("headless.door")
+    arguments = [word for word in asked() if word not in ("--checkpoint", str(CHECKPOINT))]
+    options, _ = door.understood([
+        *arguments, "--model", str(parts["model"]), "--vae", str(parts["vae"]), "--lora",
+        f"{parts['lora']}:0.5", "--shift", "5", "--text-encoder", str(parts["clip"]),
+        "--clip-type", "stable_diffusion"])
+    loading = load("headless.loading")
+    loaded = loading.load(options)
+    known = load("nodes.comfy_bridge.model").facts(loaded.model)
+    assert (known.family, known.shift, known.file_name) == ("SD3", 5.0, "model.safetensors")
+    patch, = next(iter(loaded.model.patches.values()))
+    assert len(loaded.model.patches) == 1 and patch[0] == 0.5
+    assert loaded.vae is not None
+    options.encoder = "CLIPTextEncode"
+    [(tensor, about)] = loading.encode(loaded, "a cat", options)
+    assert tensor.shape == (1, 77, 768) and "pooled_output" in about
+    options.distilled_guidance = 2.0
+    assert loading.encode(loaded, "a cat", options)[0][1]["guidance"] == 2.0
+    for name, value, words in (("clip_type", "nope", "one of stable_diffusion"),
+                               ("model", "m.gguf", "no file m.gguf"),
+                               ("text_encoder", ["a"] * 5, "at most 4")):
+        with pytest.raises(load("headless.exits").Refusal, match=words):
+            loading.load(type(options)(**{**vars(options), name: value}))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(load("headless.exits").Refusal, match="needs the pack ComfyUI-GGUF"):
+        loading.load(type(options)(**{**vars(options), "model": str(tmp_path / "m.gguf")}))
+
+
+def test_run_py_hands_over_what_is_for_the_command_and_for_comfyui(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import run
+
+    given: list[tuple[list[str], Path | None]] = []
+    monkeypatch.setattr(run, "_prepare", lambda options: Path("python"))
+    monkeypatch.setattr(run, "hand_over", lambda *what: given.append((*what, None)[:2]) or 0)
+    for words in (["search", "--steps", "5", "--", "--lowvram"],
+                  ["show", "--comfyui", str(tmp_path), "a"], ["serve", "--", "--cpu"]):
+        monkeypatch.setattr(run.sys, "argv", ["run.py", *words])
+        run.main()
+    (search, where), (show, _), (serve, root) = given
+    assert search[1:5] == [str(ROOT / "headless"), "search", "--steps", "5"] and where is None
+    assert search[5:7] == ["--", "--base-directory"] and search[-1] == "--lowvram"
+    assert show[1:] == [str(ROOT / "headless"), "show", "a", "--"]
+    assert serve == ["python", "-m", "launch.serve", "--cpu"] and root == ROOT

@@ -39,22 +39,32 @@ def trainable(model: torch.nn.Module) -> Iterator[None]:
     """Weights that a backward pass may use, and ComfyUI's switch for differentiable kernels.
 
     Loaders run in inference mode, and inference tensors cannot be saved for backward. Each is
-    replaced, one at a time, by an equal ordinary tensor: values, dtype and flags stay.
+    replaced, one at a time, by an equal ordinary tensor: values, dtype and flags stay. Afterwards
+    they are inference tensors again.
     """
-    for module in model.modules():
-        for table in (module._parameters, module._buffers):
-            for name, value in table.items():
-                if value is not None and value.is_inference():
-                    table[name] = _weight(value)
-    before = management.in_training
-    management.in_training = True
+    before, changed = management.in_training, []
     try:
+        for table, name in _weights(model):
+            if table[name].is_inference():
+                changed.append((table, name))
+                table[name] = _weight(table[name])
+        management.in_training = True
         yield
     finally:
         management.in_training = before
+        with torch.inference_mode():
+            for table, name in changed:
+                table[name] = _weight(table[name])
+
+
+def _weights(model: torch.nn.Module) -> Iterator[tuple[dict[str, Any], str]]:
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            yield from ((table, name) for name, value in list(table.items()) if value is not None)
 
 
 def _weight(value: Tensor) -> Tensor:
+    """A copy that is an inference tensor or not, as the mode is."""
     copied = value.clone()
     if isinstance(value, torch.nn.Parameter):
         return torch.nn.Parameter(copied, requires_grad=value.requires_grad)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientError, web
 from server import PromptServer
 
 log = logging.getLogger("solver-search")
@@ -22,6 +22,7 @@ PREFIX = "/solver_search"
 HEADER = "X-Solver-Search"
 CHANGED = "solver_search.presets"
 MAX_CLIENTS = 256
+PATIENCE = 30  # seconds without a byte of a body
 SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
         "Content-Security-Policy": "default-src 'none'; sandbox"}
 
@@ -132,10 +133,16 @@ async def _body(request: web.Request, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise too_large
     found = bytearray()
-    async for part in request.content.iter_chunked(1 << 16):
-        found += part
-        if len(found) > limit:
-            raise too_large
+    try:
+        while part := await asyncio.wait_for(request.content.read(1 << 16), PATIENCE):
+            found += part
+            if len(found) > limit:
+                raise too_large
+    except asyncio.TimeoutError as error:
+        raise Refusal(408, f"Nothing came for {PATIENCE} seconds. Send it again.") from error
+    except (web.RequestPayloadError, ClientError) as error:
+        raise Refusal(400, "The body cannot be read: it is damaged or packed in a way that is not "
+                           "known here. Send it plainly.") from error
     return bytes(found)
 
 
@@ -207,10 +214,27 @@ def presets_changed() -> None:
     send(CHANGED, {})
 
 
+def on_prompt(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Let a function change every request to run a prompt before ComfyUI reads it."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.add_on_prompt_handler(change)
+
+
 def running_prompt() -> dict[str, Any] | None:
     """The prompt that runs now; None where nobody can tell."""
+    return _running(2)
+
+
+def running_extra() -> dict[str, Any]:
+    """What came beside the prompt that runs now."""
+    found = _running(3)
+    return found if isinstance(found, dict) else {}
+
+
+def _running(place: int) -> Any:  # noqa: ANN401  a part of ComfyUI's entry in its queue
     queue = getattr(getattr(PromptServer, "instance", None), "prompt_queue", None)
     try:
-        return queue.get_current_queue()[0][0][2]
+        return queue.get_current_queue()[0][0][place]
     except (AttributeError, IndexError, TypeError):
         return None

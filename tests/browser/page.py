@@ -231,6 +231,17 @@ class FrontEnd:
         """Run a command, as its shortcut or menu does."""
         self.js("(app, name) => app.extensionManager.command.execute(name)", name)
 
+    def node_search(self, word: str) -> list[str]:
+        """What ComfyUI's search for nodes answers, best first."""
+        self.command("Workspace.SearchBox.Toggle")
+        box = self.page.locator("[role=dialog] input").first
+        box.fill(word)
+        self.page.wait_for_timeout(1500)  # it waits for the end of the word
+        found = self.page.locator("[role=option], [data-testid^='result-item']").all_inner_texts()
+        self.command("Workspace.SearchBox.Toggle")
+        box.wait_for(state="hidden")
+        return found
+
     def ask(self, path: str) -> Any:  # noqa: ANN401
         """Answer of one of our routes."""
         return self.js("async (app, path) => (await fetch('/solver_search' + path)).json()", path)

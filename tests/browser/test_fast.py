@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .page import FrontEnd
-from .workflows import DEMO_PRESET, sampled
+from .workflows import DEMO_PRESET, guided, sampled
 
 
 def kinds(front: FrontEnd) -> list[str]:
@@ -59,3 +59,45 @@ def test_the_command_needs_no_selection_where_there_is_one_sampler(front: FrontE
     front.build(sampled())
     front.command("SolverSearch.MakeFast")
     front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
+
+
+OURS = ("(app) => [app.rootGraph, ...app.rootGraph.subgraphs.values()].flatMap((g) => g.nodes)"
+        ".map((n) => n.comfyClass ?? '').filter((c) => c.startsWith('SolverSearch_')).sort()")
+PAIR = ["SolverSearch_Load", "SolverSearch_Sampler"]
+
+
+def test_a_sampler_with_a_guider_gets_sampler_and_levels(front: FrontEnd) -> None:
+    ids = front.build(guided())
+    make_fast(front, ids["sampler"])
+    front.wait_js(f"(app) => ({OURS})(app).length === 2")
+    fed = front.js("(app, id) => { const n = app.rootGraph.getNodeById(id); return n.inputs.map("
+                   "(_, i) => n.getInputNode(i)?.comfyClass); }", ids["sampler"])
+    assert front.js(OURS) == PAIR
+    assert fed == ["RandomNoise", "CFGGuider", PAIR[1], PAIR[1], "EmptySD3LatentImage"]
+    assert front.widget(front.node("SolverSearch_Load"), "preset") == DEMO_PRESET
+    assert front.run() == "execution_success"
+
+
+def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd) -> None:
+    """Where most of ComfyUI's templates have their sampler."""
+    ids = front.build(guided(cfg=7.0))  # no preset fits: a search
+    inside = [ids[name] for name in ("guider", "select", "levels", "sampler")]
+    front.js("(app, ids) => app.canvas.selectItems(ids.map((i) => app.rootGraph.getNodeById(i)))",
+             inside)
+    front.command("Comfy.Graph.ConvertToSubgraph")
+    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.page.wait_for_timeout(1500)  # the page keeps the workflow a moment after a change
+    holder = front.js("(app) => app.rootGraph.nodes.find((n) => n.isSubgraphNode?.()).id")
+    make_fast(front, holder)
+    front.wait_js(f"(app) => ({OURS})(app).length === 2")
+    assert front.js(OURS) == ["SolverSearch_Sampler", "SolverSearch_Search"]
+    front.page.wait_for_timeout(2500)  # the new nodes are placed when they have their height
+    front.command("Comfy.Undo")
+    front.wait_js(f"(app) => ({OURS})(app).length === 0")
+    front.command("Comfy.Redo")
+    front.wait_js(f"(app) => ({OURS})(app).length === 2")
+    front.js("(app, small) => { for (const g of app.rootGraph.subgraphs.values()) "
+             "for (const n of g.nodes) if (n.comfyClass === 'SolverSearch_Search') "
+             "for (const w of n.widgets) if (w.name in small) w.value = small[w.name]; }",
+             {"effort": "quick", "steps": "2"})
+    assert front.run() == "execution_success"

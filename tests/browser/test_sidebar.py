@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ..pack import load
+from tests.pack import load
+
 from .console import Console
 from .page import FrontEnd
 from .workflows import preset_bytes, sampled, with_preset

@@ -37,6 +37,24 @@ def sampled(model: str = "checkpoint.0", *, cfg: float = 2.5, seed: int = 7) -> 
     }
 
 
+def guided(*, cfg: float = 2.5) -> Nodes:
+    """The same through a guider, as ComfyUI's templates of Flux and its kin do."""
+    return {
+        **MODEL,
+        "noise": ("RandomNoise", {"noise_seed": 7}, {}),
+        "guider": ("CFGGuider", {"cfg": cfg}, {"model": "checkpoint.0", "positive": "positive.0",
+                                               "negative": "negative.0"}),
+        "select": ("KSamplerSelect", {"sampler_name": "euler"}, {}),
+        "levels": ("BasicScheduler", {"scheduler": "simple", "steps": 6, "denoise": 1.0},
+                   {"model": "checkpoint.0"}),
+        "sampler": ("SamplerCustomAdvanced", {},
+                    {"noise": "noise.0", "guider": "guider.0", "sampler": "select.0",
+                     "sigmas": "levels.0", "latent_image": "size.0"}),
+        "decode": ("VAEDecode", {}, {"samples": "sampler.0", "vae": "checkpoint.2"}),
+        "save": ("PreviewImage", {}, {"images": "decode.0"}),
+    }
+
+
 def with_preset(preset: str = DEMO_PRESET, *, cfg: float = 2.5, pin: str = "",
                 seed: int = 7) -> Nodes:
     """A KSampler behind Load Solver Preset and Use Solver."""

@@ -34,7 +34,8 @@ def _rounds(folder: Path, own: str, rounds: int) -> dict[str, Any]:
     kept, problems = [], []
     for number in range(rounds):
         name = _saved(store, folder, own, number)
-        shelf.refresh(listed(sorted(os.listdir(folder)), [str(folder)]))
+        names = sorted(n for n in os.listdir(folder) if n.endswith(store.SUFFIX))
+        shelf.refresh(listed(names, [str(folder)]))
         problems += [f"torn: {error}" for error in shelf.broken.values()
                      if "no such file" not in error]
         if chance.random() < 0.5:

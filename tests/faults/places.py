@@ -110,8 +110,9 @@ def strange(stage: Stage) -> Problems:
     copies(stage, 2)
     os.mkfifo(stage.folder / "pipe.safetensors")
     (stage.folder / "folder.safetensors").mkdir()
-    for name, target in (("nowhere", "gone"), ("round", "round.safetensors"), ("zero", "/dev/zero"),
-                         ("kernel", "/proc/kmsg"), ("own", "/proc/self/mem")):
+    for name, target in (("nowhere", "gone"), ("round", "round.safetensors"),
+                         ("zero", "/dev/zero"), ("kernel", "/proc/kmsg"),
+                         ("own", "/proc/self/mem")):
         (stage.folder / f"{name}.safetensors").symlink_to(target)
     load_node, problems, stamps = stage.world.of("Load"), [], []
     with in_time("listing a folder of pipes and links", problems):

@@ -119,14 +119,14 @@ def emptied(stage: Stage, *, bystander: bool = False) -> None:
 
 
 def _cut(world: World, patch: pytest.MonkeyPatch) -> None:
-    config, proof, guidance = (world.module(name) for name in (
-        "solver_search.config", "nodes.proof", "nodes.guidance"))
-    rounds = proof.Rounds(((1, 2), (1, 2), (2, 2)), 1)
+    config, extent, evidence, guidance = (world.module(name) for name in (
+        "solver_search.config", "nodes.extent", "nodes.evidence", "nodes.guidance"))
+    rounds = evidence.Rounds(((1, 2), (1, 2), (2, 2)), 1)
     patch.setitem(config.EFFORTS, "quick", config.Effort(2, 1, 150, 8, 1, 2, 1, 1, 2))
-    patch.setitem(proof.EXTENTS, "quick", proof.Extent(rounds, 8))
+    patch.setitem(extent.EXTENTS, "quick", extent.Extent(rounds, 8))
     patch.setitem(guidance.RANGES, "quick", replace(
         guidance.RANGES["quick"], around=(1.5,), above_one=(2.0,), calls=8, seeds=2,
-        rounds=proof.Rounds(((1, 2), (2, 1)))))
+        rounds=evidence.Rounds(((1, 2), (2, 1)))))
     for module in ("nodes.evidence", "nodes.proof"):
         patch.setattr(world.module(module), "POPULAR_SAMPLERS", SAMPLERS)
     ordinary = world.module("nodes.comfy_bridge.ordinary")

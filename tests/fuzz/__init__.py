@@ -1,6 +1,8 @@
-"""Broken presets by the thousand, made from the golden files: each must be read or refused.
+"""Broken inputs by the thousand: each must be read or refused with a sentence, and soon.
 
     python -m tests.fuzz --inputs 100000 --seed 7
 
-prints how many were tried, accepted and refused with a sentence, and what crashed the reader.
+Preset files made from the golden ones, names, files of measurements, archives (by the page's own
+script, in Node), requests (only from `python -m tests.faults`, which has a ComfyUI), and the same
+readers under Hypothesis. Prints how many were tried, accepted and refused, and what crashed.
 """

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import struct
+import subprocess
 import warnings
 import zipfile
+from pathlib import Path
 from random import Random
+from typing import Any
 
-from ..pack import load
 from .bytewise import damaged
 from .tricks import TEXTS, tricky
 
 NAMES = ("a.safetensors", "A.safetensors", "../a.safetensors", "/etc/a.safetensors", "a/",
-         "..\\..\\a.safetensors", "C:\\a.safetensors", "a/../../b.safetensors", ".safetensors",
+         "..\\..\\a.safetensors", "C:a.safetensors", "a/../../b.safetensors", ".safetensors",
          "con.safetensors", "a.safetensors.", "a.safetensors\0.txt", " .safetensors", "a.txt", "",
          "x" * 300 + ".safetensors", "\u202ea.safetensors", ".hidden.safetensors", "a.SAFETENSORS",
          "b" * 60_000 + ".safetensors", "a.safetensors/b", "\u0301.safetensors")
@@ -80,21 +84,38 @@ def _lying(data: bytearray, chance: Random) -> bytes:
     return bytes(data)
 
 
-def unpack(data: bytes) -> bool:
-    """What the route does with an archive; whether it held a sound preset.
+def bombs(sound: bytes) -> list[bytes]:
+    """Archives that are small and unpack, or claim, more than a page can hold."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for number in range(1000):
+            file.writestr(f"{number}.safetensors", sound + bytes(BOMB // 4 - len(sound)))
+    many = out.getvalue()
+    entry = _central(b"a.safetensors", packed=BOMB, size=1)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 1000, 1000, len(entry) * 1000, BOMB, 0)
+    return [many, bytes(BOMB) + entry * 1000 + end]
 
-    Raises:
-        PresetError: as a sentence. AssertionError: an entry's name has folders in it.
+
+def _central(name: bytes, *, packed: int, size: int) -> bytes:
+    """An entry of an archive's directory that points to its begin."""
+    return struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, 0, 0, 0, 0, 0, packed, size,
+                       len(name), 0, 0, 0, 0, 0, 0) + name
+
+
+def opened_by_the_page(archives: list[bytes], folder: Path) -> dict[str, Any]:
+    """What the page's own script makes of them, in Node.
+
+    Args:
+        archives: what is dropped onto the page.
+        folder: an empty one, for them.
+
+    Returns:
+        "accepted", "refused" and "crashes": what went wrong -> number of the archive.
     """
-    error, sound = load("presets.fields").PresetError, False
-    for name, found in load("presets.parcels").unparcel(data):
-        if "/" in name or "\\" in name:
-            raise AssertionError(f"a name with folders: {name[:50]!r}")
-        if isinstance(found, str):
-            continue
-        try:
-            load("presets.file").contents(found)
-            sound = True
-        except error:
-            continue
-    return sound
+    for number, data in enumerate(archives):
+        (folder / f"{number}.zip").write_bytes(data)
+    script = Path(__file__).with_name("archives.mjs")
+    done = subprocess.run([shutil.which("node") or "node", str(script), str(folder),
+                           str(len(archives))], capture_output=True, text=True, check=True,
+                          timeout=600)
+    return json.loads(done.stdout)

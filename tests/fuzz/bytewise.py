@@ -6,6 +6,8 @@ import struct
 from random import Random
 
 JSON_BYTES = b'{}[]",:0123456789-+.eE\\utfn \0\x7f\x80\xff'
+ODD_JSON = (b"[" * 100_000, b'{"a":' * 50_000, b"9" * 9999, b"NaN", b"-Infinity", b"1e999",
+            b'"\\ud800"', b"null", b"true", b"\xef\xbb\xbf", b"\0", b"{}", b"[]", b'"id":', b",")
 MAX_LENGTH = 1 << 16
 
 
@@ -25,6 +27,18 @@ def damaged(data: bytes, other: bytes, chance: Random) -> bytes:
     if chance.random() < 0.5 and len(found) >= 8:  # an honest length lets damage reach further
         found[:8] = struct.pack("<Q", max(0, header + len(found) - len(data) - 8))
     return bytes(found[:MAX_LENGTH])
+
+
+def damaged_text(data: bytes, chance: Random) -> bytes:
+    """JSON text after one to four hurts, or with depth, length and odd numbers put into it."""
+    found = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        at = chance.randrange(len(found) + 1)
+        if chance.random() < 0.2:
+            found[at:at] = chance.choice(ODD_JSON)
+        else:
+            _hurt(found, min(at, max(0, len(found) - 1)), data, chance)
+    return bytes(found[: MAX_LENGTH * 4])
 
 
 def _hurt(found: bytearray, at: int, other: bytes, chance: Random) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 import re
+import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from ..pack import ROOT, load
-from .archives import archive, unpack
-from .bytewise import damaged
+from .archives import archive, bombs, opened_by_the_page
+from .bytewise import damaged, damaged_text
 from .names import name_it, odd_name
 from .structural import mutant
 from .tricks import tricky
 
 GOLDEN = ROOT / "tests" / "golden"
 PYTHON_WORDS = re.compile(r"NoneType|\bNone\b|Traceback|\bobject at 0x|Error\b")
+AT_ONCE = 500  # archives for one start of Node
+MOST_MEGABYTES = 600  # of Node, with the largest archive and all its presets
 SLOW = 1.0  # CPU seconds; a sound file takes a thousandth
 
 
@@ -55,7 +59,7 @@ def campaign(inputs: int, seed: int) -> Counts:
     for number in range(inputs):
         data, other = chance.choice(sound), chance.choice(sound)
         makers = (damaged, functools.partial(_mutant, keys), tricky)
-        judge(makers[number % 3](data, other, chance), counts, _read)
+        judge(makers[number % 3](data, other, chance), counts, read_preset)
     return counts
 
 
@@ -64,10 +68,37 @@ def _mutant(keys: tuple[str, ...], data: bytes, other: bytes, chance: Random) ->
 
 
 def archives(inputs: int, seed: int) -> Counts:
-    """Zip archives, read as the route for imports reads them."""
+    """Zip archives, taken apart by the page's own script."""
     chance, counts, sound = Random(seed), Counts(), sources()
-    for _ in range(inputs):
-        judge(archive(sound, chance), counts, unpack)
+    for begin in range(0, inputs, AT_ONCE):
+        made = [archive(sound, chance) for _ in range(min(AT_ONCE, inputs - begin))]
+        with tempfile.TemporaryDirectory() as folder:
+            seen = opened_by_the_page([*made, *bombs(sound[0])], Path(folder))
+        counts.tried += len(made)
+        counts.accepted += seen["accepted"]
+        counts.refused += seen["refused"] - len(bombs(sound[0]))
+        counts.crashes |= {what: (made[n].hex() if n < len(made) else "a bomb")
+                           for what, n in seen["crashes"].items()}
+        if seen["megabytes"] > MOST_MEGABYTES:
+            counts.crashes["memory"] = f"{seen['megabytes']} MB"
+    return counts
+
+
+def ledgers(inputs: int, seed: int) -> Counts:
+    """Files of figures that were measured here."""
+    chance, counts, module = Random(seed), Counts(), load("presets.figures")
+    info = load("presets.info").PresetInfo(name="x", prediction="eps", model_name="a.safetensors",
+                                           error=0.1, baseline="euler/beta", baseline_error=0.2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / module.FILE
+        module.Ledger().add(Path(folder), [module.figures_of(f"{n:016x}", info) for n in range(3)])
+        sound = path.read_bytes()
+
+        def read(data: bytes) -> None:
+            path.write_bytes(data)
+            module.Ledger().of(Path(folder))
+        for _ in range(inputs):
+            judge(damaged_text(sound, chance), counts, read)
     return counts
 
 
@@ -96,7 +127,8 @@ def judge(given: bytes | str, counts: Counts, read: Callable[..., object]) -> No
         counts.crashes.setdefault(fault, given.hex() if isinstance(given, bytes) else repr(given))
 
 
-def _read(data: bytes) -> None:
+def read_preset(data: bytes) -> None:
+    """Read a file, write what was read, and read that."""
     file = load("presets.file")
     preset = file.parse(data)
     again = file.parse(file.dump(preset))  # what is read can be written, and is the same then

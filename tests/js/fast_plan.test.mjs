@@ -1,7 +1,9 @@
 // node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fittingPreset, isSampler, roomFor, stepsToSearch } from "../../web/js/fast_plan.js";
+import {
+  fittingPreset, isSampler, roomFor, samplersOf, stepsToSearch, takesGuider,
+} from "../../web/js/fast_plan.js";
 
 const shape = (inputs, outputs, widgets, comfyClass = "X") => ({
   comfyClass, inputs: inputs.map((type) => ({ name: type, type })),
@@ -55,4 +57,15 @@ test("new nodes lie on none", () => {
   const [x, y] = roomFor([600, 250], near, taken);
   const clear = taken.every(([l, t, w, h]) => x >= l + w || l >= x + 600 || y >= t + h || t >= y + 250);
   assert.ok(clear, `${x}, ${y}`);
+});
+
+test("a sampler with a guider is one, and a subgraph stands for those inside", () => {
+  const custom = shape(["NOISE", "GUIDER", "SAMPLER", "SIGMAS", "LATENT"], ["LATENT"], []);
+  assert.ok(isSampler(custom) && takesGuider(custom));
+  assert.ok(!takesGuider(shape(["MODEL", "SAMPLER", "SIGMAS", "LATENT"], ["LATENT"], ["cfg"])));
+  const plain = shape(["MODEL", "LATENT"], ["LATENT"], ["steps", "cfg", "sampler_name"]);
+  const outer = { ...shape(["IMAGE"], ["IMAGE"], []), subgraph: { nodes: [{}, custom, { subgraph: { nodes: [plain] } }] } };
+  assert.deepEqual(samplersOf(outer), [custom, plain]);
+  assert.deepEqual(samplersOf(plain), [plain]);
+  assert.deepEqual(samplersOf({}), []);
 });

@@ -5,7 +5,8 @@ import test from "node:test";
 import { deflateRawSync } from "node:zlib";
 import { builtinOf, howToUse, winnerOf, worstFirst } from "../../web/js/compare_words.js";
 import { mayBeOurs, presetHeader, presetsIn, unzip } from "../../web/js/preset_file.js";
-import { badgeOf, cfgWords, checkpointsIn, chosen, fieldsOf, gainOf, matches, sizeWords } from "../../web/js/sidebar_words.js";
+import { fieldsOf } from "../../web/js/fields.js";
+import { badgeOf, cfgWords, checkpointsIn, chosen, gainOf, matches, sizeWords } from "../../web/js/sidebar_words.js";
 
 const card = (more = {}) => ({ file: "a.safetensors", name: "A", model: "", family: "", flow: false, steps: 6, error: null,
   sigma_max: null, guidance: null, guidance_low: null, guidance_high: null, ...more });

@@ -346,9 +346,10 @@ export function rememberGraph() {
   app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
 }
 
-/** The node under a file that is being dropped, or null. @returns {any} */
-export function draggedOver() {
-  return /** @type {any} */ (app).dragOverNode ?? null;
+/** The node under a file that is being dropped, or null; Nodes 2.0 draws nodes as elements. @param {EventTarget} place @returns {any} */
+export function draggedOver(place) {
+  const drawn = place instanceof Element ? place.closest("[data-node-id]")?.getAttribute("data-node-id") : null;
+  return /** @type {any} */ (app).dragOverNode ?? (drawn ? openGraph()?.getNodeById(drawn) : null) ?? null;
 }
 
 /** Say which node a file is dropped on; null: none. @param {any} node */
@@ -526,4 +527,11 @@ export async function wordsOfPage(key) {
   } catch {
     return {};
   }
+}
+
+// --- said ---
+
+/** Whether the page shows an app's inputs and pictures instead of the graph. */
+export function inAppMode() {
+  return !app.canvas?.canvas?.getClientRects().length;
 }

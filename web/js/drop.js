@@ -36,7 +36,7 @@ async function onDrop(event) {
   if (!maybe.length || inOurTab(place)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  const node = draggedOver();
+  const node = draggedOver(place);
   setDraggedOver(null);
   const others = await receive(maybe, { node: node?.comfyClass === LOAD ? node : null });
   const rest = files.filter((file) => !maybe.includes(file) || others.includes(file));

@@ -1,9 +1,9 @@
 // The window in which presets from outside are looked at before they are installed.
 import { ask, openFile, setValue, toast } from "./comfy.js";
 import { button, el } from "./dom.js";
+import { fieldList } from "./fields.js";
 import { presets } from "./presets.js";
 import { factsOf, gainOf, originWords } from "./sidebar_words.js";
-import { fieldList } from "./sidebar_card.js";
 import { t } from "./words.js";
 
 const AT_ONCE = 4; // files that the server looks at side by side

@@ -20,20 +20,32 @@ export function slotOfType(node, type) {
   return node.inputs?.findIndex((input) => input.type === type) ?? -1;
 }
 
+/** Whether a node is handed its sampler and its guider, as SamplerCustomAdvanced is. @param {Shape} node */
+export function takesGuider(node) {
+  return ["GUIDER", "SAMPLER", "SIGMAS"].every((type) => slotOfType(node, type) >= 0);
+}
+
 /**
- * Whether a node samples with a model: a KSampler, or one shaped like it.
+ * Whether a node samples: a KSampler, or one shaped like it.
  *
- * It takes a MODEL, gives a LATENT or an IMAGE, and has two of a sampler's own widgets, or one and
- * a LATENT to begin from (SamplerCustom).
+ * It takes a guider, or a MODEL, gives a LATENT or an IMAGE, and has two of a sampler's own widgets,
+ * or one and a LATENT to begin from (SamplerCustom).
  * @param {Shape} node
  */
 export function isSampler(node) {
   const ours = (/** @type {Shape} */ each) => String(each.comfyClass ?? each.type).startsWith(OURS);
   if (ours(node) || node.subgraph?.nodes?.some(ours)) return false;
+  if (takesGuider(node)) return true;
   if (slotOfType(node, "MODEL") < 0) return false;
   const gives = node.outputs?.some((output) => ["LATENT", "IMAGE"].includes(output.type));
   const own = SAMPLER_WIDGETS.filter((name) => node.widgets?.some((widget) => widget.name === name));
   return Boolean(gives) && (own.length > 1 || (own.length === 1 && slotOfType(node, "LATENT") >= 0));
+}
+
+/** A node that samples, or the ones in the subgraph that it holds. @param {any} node @returns {any[]} */
+export function samplersOf(node) {
+  if (isSampler(node)) return [node];
+  return [...(node?.subgraph?.nodes ?? [])].flatMap(samplersOf);
 }
 
 /** How many steps to search for, from what a sampler node has. @param {unknown} steps */

@@ -58,13 +58,21 @@ export async function unzip(bytes) {
   if (count > MAX_ENTRIES) throw new Error(`A zip of presets has at most ${MAX_ENTRIES} files, this one ${count}.`);
   const found = [];
   let at = view.getUint32(end + 16, true);
+  let room = MAX_ZIP;
   for (let i = 0; i < count; i++) {
     const entry = entryAt(view, bytes, at);
     at = entry.next;
-    if (entry.size <= MAX_PRESET && /\.safetensors$/i.test(entry.name) && !entry.locked)
-      found.push({ name: entry.name, bytes: await content(view, bytes, entry) });
+    if (!mayHoldPreset(entry)) continue;
+    room -= entry.size;
+    if (room < 0) throw new Error("The zip unpacks to more than presets fill.");
+    found.push({ name: entry.name, bytes: await content(view, bytes, entry) });
   }
   return found;
+}
+
+/** By what the zip says of it; what is packed may lie as well as what is not. @param {{name: string, size: number, packed: number, locked: boolean}} entry */
+function mayHoldPreset(entry) {
+  return Math.max(entry.size, entry.packed) <= MAX_PRESET && /\.safetensors$/i.test(entry.name) && !entry.locked;
 }
 
 /** @param {DataView} view */
@@ -91,8 +99,8 @@ function entryAt(view, bytes, at) {
 /** @param {DataView} view @param {Uint8Array} bytes @param {{start: number, packed: number, size: number, method: number}} entry */
 async function content(view, bytes, entry) {
   const begin = entry.start + 30 + view.getUint16(entry.start + 26, true) + view.getUint16(entry.start + 28, true);
-  const packed = bytes.slice(begin, begin + entry.packed);
-  if (entry.method === 0) return packed;
+  const packed = bytes.subarray(begin, begin + entry.packed);
+  if (entry.method === 0) return packed.slice(0, entry.size);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return atMost(stream.getReader(), entry.size);
 }

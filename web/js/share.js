@@ -2,8 +2,8 @@
 import { urlOf } from "./comfy.js";
 import { button, el } from "./dom.js";
 import { dialogOf } from "./drop_dialog.js";
+import { fieldList } from "./fields.js";
 import { presets } from "./presets.js";
-import { fieldList } from "./sidebar_card.js";
 import { foundHere } from "./sidebar_words.js";
 import { t } from "./words.js";
 

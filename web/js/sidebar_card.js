@@ -1,10 +1,11 @@
 // One preset in the Solvers tab.
 import { urlOf } from "./comfy.js";
 import { button, el } from "./dom.js";
+import { fieldList } from "./fields.js";
 import { measuringOf } from "./measure.js";
 import { presets } from "./presets.js";
 import { shareDialog } from "./share.js";
-import { factsOf, fieldsOf, foundHere, gainOf, hereOf, hereWords, measuredWords, originWords, stepWords } from "./sidebar_words.js";
+import { factsOf, foundHere, gainOf, hereOf, hereWords, measuredWords, originWords, stepWords } from "./sidebar_words.js";
 import { t } from "./words.js";
 
 /** @typedef {{use: (card: any) => any, compare: (card: any) => any, measure: (card: any) => any, rename: (card: any, name: string) => Promise<void>,
@@ -162,10 +163,4 @@ function ownFigures(card) {
   if (!card.here?.length) return [];
   return [el("h4", {}, t("Measured on this machine, not in the file")),
     ...card.here.map((/** @type {any} */ own) => el("p", {}, `${hereWords(own)}: ${gainOf(own).words} · ${measuredWords(own)}`))];
-}
-
-/** Every field of a preset, as text. @param {any} about */
-export function fieldList(about) {
-  const rows = fieldsOf(about).flatMap(([label, text]) => [el("dt", {}, label), el("dd", {}, text)]);
-  return el("dl", { class: "fields" }, ...rows);
 }
