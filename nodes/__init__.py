@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .comfy_bridge.console import tell_echoes
 from .comfy_bridge.folders import register_folders
 from .comfy_bridge.web import on_prompt, register_routes
 from .compare import CompareSolvers
@@ -29,6 +30,7 @@ class SolverSearchExtension(ComfyExtension):
         register_folders()
         register_routes(ROUTES)
         on_prompt(set_aside)
+        on_prompt(tell_echoes)
         register_dropdown()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

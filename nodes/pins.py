@@ -16,7 +16,6 @@ AUTOMATIC = "(best for the connected model)"
 LOAD = "SolverSearch_Load"
 BESIDE = "solver_search_pins"  # in a prompt's extra data: node id -> pin
 MOST = 256
-DEEP = 64  # nodes in a row, at most
 PIN_PLACE = 2  # of the pin among the values of the node's widgets
 Json = dict[str, Any]
 
@@ -75,21 +74,6 @@ def pin_of(pin: str, node: str | None, extra: Json) -> str:
     return pin or (str(beside.get(node, "")) if isinstance(beside, dict) else "")
 
 
-def above(prompt: Json | None, node: str | None) -> str:
-    """Everything that leads to a node, as text: it decides which model the node sees."""
-    found: dict[str, Any] = {}
-    front = [str(node)]
-    for _ in range(DEEP):
-        front = [name for name in front if name not in found and isinstance(prompt, dict)
-                 and isinstance(prompt.get(name), dict)]
-        for name in front:
-            found[name] = [prompt[name].get("class_type"), prompt[name].get("inputs")]
-        front = [str(value[0]) for name in front for key, value in (found[name][1] or {}).items()
-                 if isinstance(value, list) and len(value) == 2]
-    found.pop(str(node), None)
-    return repr(sorted(found.items()))
-
-
 def write_pin(info: Json | None, node: str | None, pin: str) -> None:
     """Put the pin into the workflow that pictures of this run will carry.
 
@@ -109,11 +93,18 @@ def write_pin(info: Json | None, node: str | None, pin: str) -> None:
 
 
 def _node_in(workflow: Json, path: list[str]) -> Json | None:
-    inside = {graph["id"]: graph for graph in (workflow.get("definitions") or {}).get(
-        "subgraphs", ())}
+    definitions = workflow.get("definitions")
+    inside = definitions.get("subgraphs") if isinstance(definitions, dict) else None
     graph: Json | None = workflow
     found = None
     for step in path:
-        found = next((n for n in (graph or {}).get("nodes", ()) if str(n.get("id")) == step), None)
-        graph = inside.get((found or {}).get("type"))
+        nodes = _objects(graph.get("nodes")) if graph is not None else []
+        found = next((node for node in nodes if str(node.get("id")) == step), None)
+        graph = next((one for one in _objects(inside) if found is not None
+                      and one.get("id") == found.get("type")), None)
     return found
+
+
+def _objects(value: object) -> list[Json]:
+    """The objects in a list of a foreign file."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

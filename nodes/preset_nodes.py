@@ -25,9 +25,10 @@ from .comfy_bridge.folders import (
 )
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.web import presets_changed, running_extra, running_prompt
+from .echo import above
 from .matching import best_or_unsearched, verdict
 from .measured import all_figures, here
-from .pins import AUTOMATIC, CHOICES, above, pin_of, write_pin
+from .pins import AUTOMATIC, CHOICES, pin_of, write_pin
 from .said import Said, harmless, spoken
 from .types import CATEGORY, KEPT, SolverSocket, solver_input
 

@@ -213,3 +213,7 @@ def test_own_searches_are_measured_here(world: World, own: Path, tmp_path: Path,
     assert world.module("nodes.measured").all_figures() == {}
     saving.keep(ours)
     assert world.module("nodes.measured").all_figures()[ours.id][0].info.error == ours.info.error
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    world.module("nodes.saving").Saving(elsewhere, figures=False).keep(ours)
+    assert [path.suffix for path in elsewhere.iterdir()] == [".safetensors"]

@@ -25,6 +25,23 @@ def test_verdict_and_warning_stay_after_the_run_and_after_a_reload(front: FrontE
     assert front.wait_said(ids["sampler"], CFG_WARNING) == warning
 
 
+def test_a_copy_of_the_workflow_is_told_again_and_the_pin_samples_no_more(front: FrontEnd) -> None:
+    """What ComfyUI need not run speaks all the same; the pin is no reason to run again."""
+    graph = with_preset("(best for the connected model)", cfg=7.5, seed=73)
+    ids = front.build(graph)
+    assert front.run() == "execution_success"
+    front.wait_js("(app, id) => app.rootGraph.getNodeById(id).widgets.find((w) => "
+                  "w.name === 'pin').value !== ''", ids["load"])
+    assert front.run() == "execution_success"
+    assert str(ids["sampler"]) in front.events("execution_cached")[-1]["nodes"]
+    warning = front.wait_said(ids["sampler"], CFG_WARNING)
+    copy = front.build(graph)  # the same graph in a workflow of its own
+    assert front.said(copy["sampler"]) == ""
+    assert front.run() == "execution_success"
+    assert str(copy["sampler"]) in front.events("execution_cached")[-1]["nodes"]
+    assert front.wait_said(copy["sampler"], CFG_WARNING) == warning
+
+
 def test_nothing_is_said_where_parts_are_switched_off(front: FrontEnd,
                                                       settings: dict[str, object]) -> None:
     for part in ("Said", "Cards", "Live"):

@@ -6,11 +6,12 @@ import { el, fill } from "./dom.js";
 import { searches } from "./live_states.js";
 import { liveView } from "./live_view.js";
 import { beforehand } from "./live_words.js";
-import { saidParts } from "./said.js";
+import { hostWords, saidParts } from "./said.js";
 import { asSaid, keep, kept } from "./said_store.js";
 import { t } from "./words.js";
 
 const NODE = "SolverSearch_Search";
+const HEIGHT = 206; // pixels of the card, kept free from the beginning: a node that grows covers others
 
 /** Where the cost that a node told last is kept. @param {any} node */
 function costKey(node) {
@@ -81,7 +82,10 @@ register({
 });
 eachNode("SolverSearch.LiveCard", NODE, (node) => {
   if (!settingOn("SolverSearch.Live")) return;
-  const element = el("div", { class: "solver-search-card", "aria-label": t("This search") });
-  domWidget(node, "solver_search_live", element, { height: 30 });
-  follow(node, element);
+  const element = el("div", { class: "solver-search-card live-card", role: "region", tabIndex: 0, "aria-label": t("This search") });
+  const place = el("div");
+  element.append(place);
+  domWidget(node, "solver_search_live", element, { height: HEIGHT });
+  hostWords(node, element);
+  follow(node, place);
 });

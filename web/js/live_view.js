@@ -86,7 +86,7 @@ export function liveView({ told = false } = {}) {
     title: t("End the search now and use the best solver it has found") }));
   const element = el("div", { class: "live" }, sentence, bar.bar, numbers,
     el("div", { class: "facts" }, el("div", { class: "pair" }, now.figure, reference.figure), chart),
-    solver.place, stop);
+    stop, solver.place);
   let prompt = "";
   return {
     element,

@@ -6,6 +6,7 @@ import {
 } from "./fast_plan.js";
 import { checkpointOf } from "./order.js";
 import { presets } from "./presets.js";
+import { t } from "./words.js";
 
 const SETTING = "SolverSearch.MakeFast";
 const COMMAND = "SolverSearch.MakeFast";
@@ -14,7 +15,7 @@ const [SEARCH, USE, PAIR] = ["SolverSearch_Search", "SolverSearch_Use", "SolverS
 const GAP = 30;
 const AUTOMATIC_WAIT = 1500; // ms to wait for the list of presets
 const [LOOK, LOOKS, STEADY] = [100, 15, 4]; // ms between looks at a growing node, at most, alike
-const GROWS = 120; // what Search Solver grows by when it shows pictures
+const GROWS = 230; // what Search Solver grows by when it shows pictures
 /** Inputs of a sampler that Search Solver takes over: ours, and the names they go by. */
 const TAKEN_OVER = /** @type {[string, string[]][]} */ ([
   ["positive", ["positive"]], ["negative", ["negative"]],
@@ -31,8 +32,8 @@ const TAKEN_OVER = /** @type {[string, string[]][]} */ ([
  */
 export async function makeFast(sampler, { preset = "" } = {}) {
   const way = takesGuider(sampler) ? behindGuider(sampler) : behindModel(sampler);
-  if (!way.source) return refuse(`This node has no ${way.input} connected yet. Connect one first.`);
-  if (way.feeds === way.last) return refuse("This node samples with a solver already.");
+  if (!way.source) return refuse(t("This node has no {input} connected yet. Connect one first.", { input: way.input }));
+  if (way.feeds === way.last) return refuse(t("This node samples with a solver already."));
   const card = preset ? presets.about(preset) ?? { file: preset } : await fitting(way);
   const made = await inOneStep(() => insert(sampler, way, card));
   select(made);
@@ -94,7 +95,7 @@ function wholeWay(levels) {
 
 /** @param {string} sentence @returns {any[]} */
 function refuse(sentence) {
-  toast("info", LABEL, sentence);
+  toast("info", t("Make it fast"), sentence);
   return [];
 }
 
@@ -176,11 +177,11 @@ function place(first, use, sampler, taken) {
 /** @param {any} search @param {any} card */
 function tell(search, card) {
   if (search)
-    toast("info", "Search Solver is wired in",
-      "No preset is made for this checkpoint and CFG yet. Run searches one, then paints with it.");
+    toast("info", t("Search Solver is wired in"),
+      t("No preset is made for this checkpoint and CFG yet. Run searches one, then paints with it."));
   else
-    toast("success", "Solver wired in",
-      card ? `${card.name ?? card.file}. Press Run.` : "Load Solver Preset takes what suits your model.");
+    toast("success", t("Solver wired in"),
+      card ? t("{name}. Press Run.", { name: card.name ?? card.file }) : t("Load Solver Preset takes what suits your model."));
 }
 
 /** Samplers that are meant: the selected ones, else the only one of the open graph. */
@@ -198,7 +199,7 @@ async function makeAllFast(samplers) {
 
 async function run() {
   const samplers = meant();
-  if (!samplers.length) refuse("Select the KSampler that shall be faster.");
+  if (!samplers.length) refuse(t("Select the KSampler that shall be faster."));
   await makeAllFast(samplers);
 }
 
@@ -207,7 +208,7 @@ register({
   commands: [{ id: COMMAND, label: LABEL, icon: "pi pi-bolt", function: run }],
   menuCommands: [{ path: ["Solver Search"], commands: [COMMAND] }],
   getNodeMenuItems: (/** @type {any} */ node) => settingOn(SETTING) && samplersOf(node).length
-    ? [null, { content: LABEL, callback: () => { makeAllFast(samplersOf(node)); } }] : [],
+    ? [null, { content: t("Make it fast"), callback: () => { makeAllFast(samplersOf(node)); } }] : [],
   getSelectionToolboxCommands: (/** @type {any} */ item) =>
     settingOn(SETTING) && samplersOf(item).length ? [COMMAND] : [],
 });

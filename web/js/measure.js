@@ -4,7 +4,6 @@ import { endPrompt, executionIdOf, onServerEvent, promptOfGraph, runPrompt } fro
 import { button, el, fill } from "./dom.js";
 import { measuringPrompt, MEASURE_ID, timeLeft } from "./measure_plan.js";
 import { presets } from "./presets.js";
-import { gainOf, hereWords } from "./sidebar_words.js";
 import { t } from "./words.js";
 
 /** @typedef {{id: string, place: HTMLElement, name: string, begun: number}} Measuring */
@@ -58,9 +57,7 @@ async function ended(id, words) {
   if (!file || !one) return;
   one.id = "";
   if (!words) await presets.refresh();
-  const own = words ? null : presets.about(file)?.here?.[0];
-  words ||= own ? `${hereWords(own)}: ${gainOf(own).words}` : t("Measured.");
-  fill(one.place, el("p", {}, words), button("×", () => forget(file), { "aria-label": t("Dismiss") }));
+  fill(one.place, el("p", {}, words || t("Measured.")), button("×", () => forget(file), { "aria-label": t("Dismiss") }));
 }
 
 /** @param {string} file */

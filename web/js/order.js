@@ -25,9 +25,10 @@ export function baseName(path) {
 }
 
 /**
- * Names in the order: automatic entry, this checkpoint, its family, unknown, other checkpoints.
+ * Names in the order: automatic entry, this checkpoint, its family, unknown, other checkpoints. What
+ * was measured here on this checkpoint counts as made for it, or as another if it was worse.
  * @param {string[]} names
- * @param {Record<string, {model?: string, family?: string}>} about
+ * @param {Record<string, {model?: string, family?: string, here?: any[]}>} about
  * @param {string} checkpoint
  */
 export function ordered(names, about, checkpoint) {
@@ -36,6 +37,8 @@ export function ordered(names, about, checkpoint) {
   const family = Object.values(about).find((a) => a.model === checkpoint)?.family;
   const rank = (/** @type {string} */ name) => {
     const known = about[name] ?? {};
+    const own = known.here?.find((each) => each.model === checkpoint);
+    if (own && own.baseline_error) return own.error < own.baseline_error ? 0 : 3;
     if (known.model === checkpoint) return 0;
     if (family && known.family === family) return 1;
     return known.model ? 3 : 2;

@@ -5,6 +5,7 @@ import {
 } from "./comfy.js";
 import { el, fill } from "./dom.js";
 import { asSaid, forget, keep, kept, kindOf } from "./said_store.js";
+import { t } from "./words.js";
 
 const UNSAVED = "00000000-0000-0000-0000-000000000000";
 const MARKS = { warning: "\u25b2", good: "\u2714", plain: "" };
@@ -13,6 +14,8 @@ const MARKS = { warning: "\u25b2", good: "\u2714", plain: "" };
 
 /** @type {WeakMap<object, {element: HTMLElement, widget: {fit: () => void, remove: () => void}}>} */
 const boxes = new WeakMap();
+/** @type {WeakMap<object, HTMLElement>} */
+const hosts = new WeakMap();
 /** Node that runs and has not spoken in this run. @type {any} */
 let silent = null;
 /** Warnings that came as messages in this run. @type {Set<string>} */
@@ -37,7 +40,7 @@ export function saidParts(said) {
     : [];
   const warnings = said.warnings.map((line) => el("p", { class: "warning" }, mark("warning"), line));
   const rest = said.details.length
-    ? [el("details", {}, el("summary", {}, "More"), ...said.details.map((line) => el("p", {}, line)))]
+    ? [el("details", {}, el("summary", {}, t("More")), ...said.details.map((line) => el("p", {}, line)))]
     : [];
   return [...first, ...warnings, ...rest];
 }
@@ -45,17 +48,26 @@ export function saidParts(said) {
 /** @param {"warning" | "good" | "plain"} kind */
 function mark(kind) {
   return MARKS[kind]
-    && el("span", { class: "mark", role: "img", "aria-label": kind === "good" ? "Good:" : "Warning:" }, MARKS[kind]);
+    && el("span", { class: "mark", role: "img", "aria-label": kind === "good" ? t("Good:") : t("Warning:") }, MARKS[kind]);
+}
+
+/** Let a node's words go into an element that it has already. @param {any} node @param {HTMLElement} element */
+export function hostWords(node, element) {
+  hosts.set(node, element);
+}
+
+/** @param {any} node */
+function boxFor(node) {
+  const [element, host] = [el("div", { class: "solver-search-said", role: "status" }), hosts.get(node)];
+  if (!host) return { element, widget: domWidget(node, "solver_search_said", element, { height: 32 }) };
+  host.prepend(element);
+  return { element, widget: { fit() {}, remove: () => element.remove() } };
 }
 
 /** @param {any} node @param {Said} said */
 function show(node, said) {
-  let box = boxes.get(node);
-  if (!box) {
-    const element = el("div", { class: "solver-search-said", role: "status" });
-    box = { element, widget: domWidget(node, "solver_search_said", element, { height: 32 }) };
-    boxes.set(node, box);
-  }
+  const box = boxes.get(node) ?? boxFor(node);
+  boxes.set(node, box);
   box.element.classList.remove("old");
   fill(box.element, ...saidParts(said));
   requestAnimationFrame(box.widget.fit);
@@ -100,7 +112,14 @@ linkStyle("cards.css");
 eachNode("SolverSearch.Said", null, (node) => {
   const key = keyOf(node);
   const said = key && settingOn("SolverSearch.Said") ? kept(localStorage, key) : null;
-  if (said) show(node, said);
+  if (said) setTimeout(() => show(node, said)); // a host comes right after
+});
+/** What the nodes of the prompt that was sent last said before, by the server's name of each. @type {Record<string, any>} */
+let echoes = {};
+onServerEvent("solver_search.echoes", (detail) => { echoes = detail?.nodes ?? {}; });
+onServerEvent("execution_cached", (detail) => {
+  for (const node of detail?.nodes ?? [])
+    if (echoes[node] && !boxes.has(nodeById(node))) heard(String(node), echoes[node]);
 });
 onServerEvent("executing", (detail) => runs(detail === null ? null : String(detail?.node ?? detail)));
 onServerEvent("solver_search.said", (detail) => heard(detail.node, detail));
