@@ -229,7 +229,6 @@ def _of_disks() -> Iterator[Fault]:
             yield Fault(f"{fault.name} {moment}", ends,
                         lambda stage, n, fault=fault: at(n, doing(lambda: fault.happen(stage))),
                         when, says, saved=not fault.unsaved, around=fault.around,
-                        previews=not isinstance(fault, disks.Limited),
                         fast=fault.fast and when is later)
 
 
