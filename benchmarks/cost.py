@@ -22,6 +22,7 @@ from torch import Tensor
 
 from demo.prompts import SEARCH_PROMPTS
 
+from . import ranks
 from .live import DeviceShare, LiveTensors
 from .loading import load_model, pack, prompts
 
@@ -223,7 +224,9 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
               f"{r['memory_ratio']} | {r['device_ratio']} | "
               f"{r['search']['model_calls']} | {_each(r['plain'])} | {_each(r['search'])} |"
               for r in results["searches"]]
-    return "\n".join([*lines, *_family_lines(results["families"])]) + "\n"
+    lines += _family_lines(results["families"])
+    return "\n".join([*lines, *(ranks.lines(results["ranks"]) if "ranks" in results else [])]) + (
+        "\n")
 
 
 def _family_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -244,7 +247,8 @@ def _each(result: dict[str, Any]) -> str:
 def main(folder: Path = RESULTS, efforts: Sequence[str] = ("quick", "standard", "thorough"),
          ) -> None:
     """Measure and write cost.json and cost.md."""
-    results = {"overhead": overhead(), "searches": searches(), "families": families(efforts)}
+    results = {"overhead": overhead(), "searches": searches(), "families": families(efforts),
+               "ranks": ranks.measured()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cost.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "cost.md").write_text(table(results))

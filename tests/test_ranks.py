@@ -16,7 +16,7 @@ import torch
 from solver_search.ranks import ALONE
 
 from .ranks_child import found
-from .test_journal import calls, facts_of, job, numbers, small, subject  # noqa: F401  fixtures
+from .test_journal import calls, job, numbers, small, subject, written  # noqa: F401  fixtures
 from .test_journal import whole as whole  # a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,8 +58,7 @@ def test_a_lost_process_ends_all_and_the_journal_goes_on_in_one(
     folder.mkdir()
     first, second = (started("tests.journal_child", folder, rank, 2) for rank in range(2))
     try:
-        while second.poll() is None and not any(
-                len(facts_of(path)) > 10 for path in folder.iterdir()):
+        while second.poll() is None and written(folder) < 10:
             time.sleep(0.02)
         second.kill()
         assert second.wait() == -signal.SIGKILL
