@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from .conftest import ROOT, comfyui_path
 from .pack import load
@@ -154,6 +155,25 @@ def test_submitit_runs_jobs_and_starts_a_preempted_one_again(tmp_path: Path) -> 
     assert "this job is preempted" in running.stdout() + running.stderr()
     assert '"state": "stopped"' in running.stdout()  # its best was kept before
     assert preset_in(out).info.state == "" and preset_in(out).info.error is not None
+
+
+def test_under_torchrun_two_processes_make_one_search(quick: None,  # noqa: F811
+                                                      tmp_path: Path) -> None:
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    job, program = request(tmp_path), command()[1:]
+    at = program.index("search") + 1
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         *program[:at], *as_arguments({**job, "out": str(shared)}), *program[at:]],
+        capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = [json.loads(line) for line in done.stdout.splitlines()]  # nothing but one's events
+    assert [event["event"] for event in told].count("end") == 1 and not journals(shared)
+    assert "2 processes searched together." in told[-1]["warnings"]
+    assert do(["search", *as_arguments({**job, "out": str(whole)})], Heard()) == 0
+    one, two = preset_in(whole).solver, preset_in(shared).solver
+    for name, values in one.tensors.items():  # float32 model calls in batches of another size
+        assert torch.allclose(values, two.tensors[name], atol=1e-3), name
 
 
 def test_a_command_that_fails_counts_as_failed() -> None:
