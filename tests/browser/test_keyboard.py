@@ -31,12 +31,16 @@ LEFT = """([root, controls]) => [...document.querySelectorAll(root)].flatMap((r)
     && e.type !== "file").map((e) => e.outerHTML.slice(0, 120))"""
 # Ratio of contrast of each text to what lies behind it; alpha is laid over, pictures left out.
 FAINT = """([root, least]) => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const known = new Map();
   const paint = (text) => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    if (known.has(text)) return known.get(text);
+    canvas.clearRect(0, 0, 1, 1);
     canvas.fillStyle = text;
     canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
+    known.set(text, [r, g, b, a / 255]);
+    return known.get(text);
   };
   const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
   const behind = (element) => {

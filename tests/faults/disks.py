@@ -23,12 +23,14 @@ class Disk:
         name: in words.
         act: does it.
         unsaved: whether nothing can be saved from then on.
+        hopeless: whether ComfyUI cannot go on itself.
         fast: see Fault.
     """
 
     def __init__(self, name: str, act: Callable[[Stage], None] = lambda stage: None, *,
-                 unsaved: bool = False, fast: bool = False) -> None:
+                 unsaved: bool = False, hopeless: bool = False, fast: bool = False) -> None:
         self.name, self.act, self.unsaved, self.fast = name, act, unsaved, fast
+        self.hopeless = hopeless
 
     def happen(self, stage: Stage) -> None:
         """Now."""
@@ -160,7 +162,8 @@ DISKS = (
     Full("a full disk", unsaved=True, fast=True),
     Limited("a disk that takes no byte more", resource.RLIMIT_FSIZE, lambda: 0, unsaved=True,
             fast=True),
-    Limited("no file handle left", resource.RLIMIT_NOFILE, lambda: 3, unsaved=True),
+    Limited("no file handle left", resource.RLIMIT_NOFILE, lambda: 3, unsaved=True,
+            hopeless=True),
     ReadOnly("a folder that may not be written", unsaved=True),
     Disk("another file of its name", instead(_foreign), fast=True),
     Disk("a folder of its name", instead(lambda s: (s.folder / PRESET).mkdir())),

@@ -191,13 +191,13 @@ def _of_the_model() -> Iterator[Fault]:
     for family in (FLOW, EPS):
         yield Fault(f"{family}: another patch has replaced its noise levels", (WHOLE,),
                     model=other_levels(family), family=family, fast=family == EPS)
+        later = MOMENTS["the call after the first best"]  # it may search with fewer calls
         yield Fault(f"{family}: such a model that breaks off", (BROKEN,),
-                    lambda stage, n: since(n, LASTING["NaN"][0]),
-                    MOMENTS["the last call of the search"], "NaN", model=other_levels(family),
-                    family=family)
-        yield Fault(f"{family}: such a model that is cancelled", (CANCELLED,),
-                    lambda stage, n: at(n, doing(cancel)), MOMENTS["the last call of the search"],
+                    lambda stage, n: since(n, LASTING["NaN"][0]), later, "NaN",
                     model=other_levels(family), family=family)
+        yield Fault(f"{family}: such a model that is cancelled", (CANCELLED,),
+                    lambda stage, n: at(n, doing(cancel)), later, model=other_levels(family),
+                    family=family)
     for moment in ("the call after the first best", "the first call of measuring"):
         for name in ("NaN", "an error of another pack"):
             yield Fault(f"{EPS}: {name} from {moment} on", _ends(name, moment),
@@ -223,10 +223,12 @@ def _of_disks() -> Iterator[Fault]:
     first, later = (MOMENTS[m] for m in ("a call of the teacher", "the call after the first best"))
     for fault in disks.DISKS:
         for moment, when in (("before anything is saved", first), ("after the first save", later)):
-            yield Fault(f"{fault.name} {moment}", (WHOLE,),
+            ends = (WHOLE, BROKEN, UNMEASURED, RAISED) if fault.hopeless else (WHOLE,)
+            says = "" if fault.hopeless else "could not be" if fault.unsaved else "Saved as"
+            yield Fault(f"{fault.name} {moment}", ends,
                         lambda stage, n, fault=fault: at(n, doing(lambda: fault.happen(stage))),
-                        when, "could not be saved" if fault.unsaved else "Saved as",
-                        saved=not fault.unsaved, around=fault.around,
+                        when, says, saved=not fault.unsaved, around=fault.around,
+                        previews=not isinstance(fault, disks.Limited),
                         fast=fault.fast and when is later)
 
 
