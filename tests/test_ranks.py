@@ -26,8 +26,7 @@ CLOSE = 1e-3
 
 
 def started(module: str, *arguments: object) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT)
 
 
 @pytest.mark.parametrize(("size", "methods"), [
