@@ -6,12 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .comfyui import comfy_module
-
-if TYPE_CHECKING:
-    from ..solver_search.ranks import Ranks
 
 TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 CARDS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -56,7 +53,7 @@ def place() -> Place:
 
 
 @contextmanager
-def joined(here: Place) -> Iterator[Ranks]:
+def joined(here: Place) -> Iterator[Any]:  # Ranks, whose module needs torch
     """The processes of the search, for as long as it runs; ComfyUI has been started.
 
     Args:
