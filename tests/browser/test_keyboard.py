@@ -124,6 +124,9 @@ def test_what_stands_on_nodes(front: FrontEnd, renderer: str, presets: Path, kin
     front.select(ids[kind])
     front.page.wait_for_timeout(1000)
     check(front, ".solver-search-card, .solver-search-said, .solver-search-compare")
+    if kind == "search":
+        front.command("Workspace.ToggleBottomPanelTab.solver-search")
+        check(front, ".solver-search-card.panel")
 
 
 def test_the_dialog_of_a_dropped_file(front: FrontEnd, presets: Path) -> None:
@@ -133,10 +136,3 @@ def test_the_dialog_of_a_dropped_file(front: FrontEnd, presets: Path) -> None:
     check(front, "dialog[open]", 2)
     front.page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-
-
-def test_the_panel_of_searches(front: FrontEnd, presets: Path) -> None:
-    front.build(searching("panel"))
-    assert front.run() == "execution_success"
-    front.command("Workspace.ToggleBottomPanelTab.solver-search")
-    check(front, ".solver-search-card.panel")

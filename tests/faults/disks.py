@@ -150,7 +150,7 @@ def _link(stage: Stage) -> None:
 
 
 DISKS = (
-    Disk("a folder that is gone", moved(), fast=True),
+    Disk("a folder that is gone", moved()),
     Disk("a file in the folder's place", moved(lambda s: s.folder.write_bytes(b"")), unsaved=True,
          fast=True),
     Disk("a link to another folder in its place", moved(lambda s: s.folder.symlink_to(s.moved))),
@@ -159,7 +159,7 @@ DISKS = (
     Disk("a link to itself in its place", moved(lambda s: s.folder.symlink_to(s.folder.name)),
          unsaved=True),
     Disk("a pipe in its place", moved(lambda s: os.mkfifo(s.folder)), unsaved=True),
-    Full("a full disk", unsaved=True, fast=True),
+    Full("a full disk", unsaved=True),
     Limited("a disk that takes no byte more", resource.RLIMIT_FSIZE, lambda: 0, unsaved=True,
             fast=True),
     Limited("no file handle left", resource.RLIMIT_NOFILE, lambda: 3, unsaved=True,

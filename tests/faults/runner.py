@@ -49,7 +49,6 @@ class Fault:
         model: what is searched; None: the family's model as it is.
         around: what else is otherwise during the search.
         given: further inputs of the node.
-        previews: whether ComfyUI can still show a picture on the node.
         fast: whether it belongs to every run of the tests.
     """
 
@@ -64,7 +63,6 @@ class Fault:
     model: Callable[[Stage], Any] | None = None
     around: Callable[[Stage], contextlib.AbstractContextManager] | None = None
     given: dict[str, Any] = field(default_factory=dict)
-    previews: bool = True
     fast: bool = False
 
 
@@ -113,7 +111,7 @@ class Runner:
         problems += _wrong_end(fault, ending) + _untrue(fault, ending)
         problems += _journal_left(stage, fault, ending)
         ending = Ending(ending.kind, ending.words)  # nothing of the search is held any more
-        if ending.kind in HANDED_OUT and fault.previews:
+        if ending.kind in HANDED_OUT:
             before |= random_after(drawn)
         problems += differences(before, traces(model))
         if not torch.equal(stage.picture(fault.family, model), picture):

@@ -62,7 +62,8 @@ MOMENTS: dict[str, Moment] = {
 EARLY = ("the first call", "the third call", "the timed call", "a call of the teacher")
 LATE = "the call after the first best", "the last call of the search"
 MEASURING = "the first call of measuring", "the last call"
-FAST = ("a call of the teacher", "the call after the first best", "the first call of measuring")
+FAST = (("NaN", "a call of the teacher"), ("NaN", "the first call of measuring"),
+        ("an error of another pack", "the call after the first best"))
 
 
 def out_of_memory() -> BaseException:
@@ -99,7 +100,7 @@ def _lasting() -> Iterator[Fault]:
             says = "" if moment == "the last call" else says
             yield Fault(f"{name} from {moment} on", _ends(name, moment),
                         lambda stage, n, hurt=hurt: since(n, hurt), when, says,
-                        fast=name in ("NaN", "an error of another pack") and moment in FAST)
+                        fast=(name, moment) in FAST)
 
 
 def _once() -> Iterator[Fault]:
@@ -228,7 +229,6 @@ def _of_disks() -> Iterator[Fault]:
             yield Fault(f"{fault.name} {moment}", ends,
                         lambda stage, n, fault=fault: at(n, doing(lambda: fault.happen(stage))),
                         when, says, saved=not fault.unsaved, around=fault.around,
-                        previews=not isinstance(fault, disks.Limited),
                         fast=fault.fast and when is later)
 
 
