@@ -15,6 +15,7 @@ from . import request
 from .clock import Clock
 from .exits import Exit, Refusal, Stopped
 from .jobs import Job, read_manifest
+from .ranks import place
 from .signals import Listener
 from .telling import Teller, Terminal, teller
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     except Refusal as refusal:
         with contextlib.closing(teller(lines=lines)) as told:
             return _end(told, refusal.code, str(refusal))
-    with contextlib.closing(teller(lines=lines)) as told:
+    with contextlib.closing(teller(lines=lines, silent=not place().first)) as told:
         return _done(options, comfy, told)
 
 
@@ -71,6 +72,9 @@ def understood(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
             raise Refusal(Exit.REQUEST, f"{many.manifest.name} has {len(jobs)} jobs, found --only "
                           f"{many.only}.")
         return _parser().parse_args(jobs[many.only - 1]), comfy
+    if place().size > 1:
+        raise Refusal(Exit.REQUEST, "torchrun makes one search on several cards. Choose one job "
+                      "of the manifest with --only, or start without torchrun.")
     many.jobs = [Job(number, job, _parsed(number, job)) for number, job in enumerate(jobs, 1)]
     many.run = _run_many
     return many, comfy
@@ -139,12 +143,13 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 def _search(options: argparse.Namespace, comfy: list[str], told: Teller,
             listener: Listener) -> int:
     request.check(options)
-    clock = Clock()
+    clock, here = Clock(), place()
+    here.take_card(comfy)
     with clock.part("starting"):
         _start(options, comfy, told)
     from .job import run_job
 
-    return run_job(options, told, clock, listener)
+    return run_job(options, told, clock, listener, here)
 
 
 def _run_many(options: argparse.Namespace, comfy: list[str], told: Teller,

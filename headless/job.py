@@ -11,21 +11,26 @@ from ..nodes.comfy_bridge.folders import own_folder
 from ..nodes.said import Said
 from ..nodes.saving import Saving
 from ..presets.store import LIBRARY, SUFFIX
+from ..solver_search.ranks import Ranks
 from . import record
 from .asked import Asked, ask
 from .clock import Clock
 from .exits import Exit, Refusal
 from .meter import Meter
+from .ranks import ALONE, Place, joined
 from .record import Outcome
-from .searching import estimated, refusing, search, stop
+from .searching import estimated, help_search, refusing, search, stop
 from .signals import Listener
 from .telling import Teller
 from .there import files, there
 
 
 def run_job(options: argparse.Namespace, told: Teller, clock: Clock,
-            listener: Listener) -> int:
+            listener: Listener, here: Place = ALONE) -> int:
     """Do one job and tell how it ended.
+
+    Args:
+        here: which of several processes this is.
 
     Returns:
         the exit code.
@@ -40,10 +45,20 @@ def run_job(options: argparse.Namespace, told: Teller, clock: Clock,
     with clock.part("loading"):
         asked = ask(options)
     told.tell("model", **record.about_model(asked.known))
-    meter, listener.stop = Meter(), stop
+    with joined(here) as ranks:
+        if not here.first:
+            listener.stop = listener.note
+            return 0 if options.dry_run else help_search(asked, ranks, lambda: listener.noted)
+        listener.stop = stop
+        return _first(asked, told, clock, ranks)
+
+
+def _first(asked: Asked, told: Teller, clock: Clock, ranks: Ranks) -> int:
+    """The job of whoever writes and speaks."""
+    options, meter = asked.options, Meter()
     with clock.part("search"), _reporting_failure(asked, clock, meter):
         outcome, base = (estimated(asked, told), "") if options.dry_run else (
-            search(asked, told, meter))
+            search(asked, told, meter, ranks))
     copies = installed(outcome) if options.install else []
     report = {} if options.dry_run else {
         "report": str(_report(asked, outcome, base, clock, meter))}

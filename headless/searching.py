@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..nodes.telling import Telling
 from ..presets.fields import PresetError
 from ..presets.preset import Preset
 from ..presets.store import LIBRARY, SUFFIX
+from ..solver_search.ranks import Ranks
 from ..solver_search.search import SearchStopped
 from . import record
 from .asked import Asked
@@ -139,27 +140,58 @@ def estimated(asked: Asked, told: Teller) -> Outcome:
     return Outcome("estimated", Exit.DONE, said, calls={"estimated": calls})
 
 
-def search(asked: Asked, told: Teller, meter: Meter) -> tuple[Outcome, str]:
+def search(asked: Asked, told: Teller, meter: Meter, ranks: Ranks) -> tuple[Outcome, str]:
     """Search what is missing; how it ended, and the base of the names.
+
+    Args:
+        ranks: the processes that share the search, of which this is the first.
 
     Raises:
         Refusal: in words; what was found before is on the disk.
     """
     seen = survey(asked, told)
+    _agreed(ranks, asked.numbers, seen.missing)
     if not seen.missing:
         first, *others = [one.preset for one in seen.found.values()]
         said = report_found(replace(first, siblings=tuple(others)))
         anew = said.verdict.replace(AGAIN, "Use --again to search anew.")
         outcome = Outcome("found", Exit.DONE, replace(said, verdict=anew))
     else:
-        outcome = _search(asked, told, meter, seen)
+        outcome = _search(asked, told, meter, seen, ranks)
     old = ((one.preset, one.path.name) for one in seen.found.values())
     order = list(asked.numbers)
     presets = sorted((*outcome.presets, *old), key=lambda pair: order.index(pair[0].solver.nfe))
     return replace(outcome, presets=presets), seen.base
 
 
-def _search(asked: Asked, told: Teller, meter: Meter, seen: Survey) -> Outcome:
+def help_search(asked: Asked, ranks: Ranks, stop: Callable[[], bool]) -> int:
+    """Search as one of those that are not the first: that one writes and speaks.
+
+    Args:
+        stop: asked before every model call.
+
+    Returns:
+        the exit code.
+    """
+    missing = _agreed(ranks, asked.numbers, ())
+    if not missing:
+        return int(Exit.DONE)
+    first, *others = missing
+    job = Job(asked.guider, asked.latent, replace(asked.config, steps=first),
+              float(asked.guider.cfg), "helping", {n: f"helping {n}" for n in others},
+              asked.key(missing), stop=stop, ranks=ranks)
+    with refusing():
+        job.run()
+    return asked.options.stopped_exit if job.stopped else int(
+        Exit.EARLY if job.broken else Exit.DONE)
+
+
+def _agreed(ranks: Ranks, numbers: Sequence[int], missing: Sequence[int]) -> list[int]:
+    """Numbers of steps that the first process says are missing."""
+    return [n for n in numbers if ranks.told(int(n in missing))]
+
+
+def _search(asked: Asked, told: Teller, meter: Meter, seen: Survey, ranks: Ranks) -> Outcome:
     saving = Announced(asked.options.out, told)
     config = replace(asked.config, steps=seen.missing[0])
     with refusing():
@@ -171,7 +203,7 @@ def _search(asked: Asked, told: Teller, meter: Meter, seen: Survey) -> Outcome:
             names[n] = saving.free(name) if old is None else saving.take_over(old)
         telling = Told(LIVE, Console(asked.loaded, told), names, config.method)
         network = asked.loaded.model.model.diffusion_model
-        with meter.watching(network), Search(telling, saving, seen.journals) as running:
+        with meter.watching(network), Search(telling, saving, seen.journals, ranks) as running:
             members, said = running.run(asked.guider, asked.latent, config,
                                         float(asked.guider.cfg), names, asked.key(seen.missing))
     _clear(seen.journals)

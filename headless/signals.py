@@ -29,6 +29,12 @@ class Listener:
     def __init__(self) -> None:
         self.stop: Callable[[], bool] = lambda: False
         self.heard: float | None = None
+        self.noted = False
+
+    def note(self) -> bool:
+        """A way to stop for whoever asks `noted` now and then."""
+        self.noted = True
+        return True
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -31,8 +31,10 @@ class Teller(Protocol):
         """Nothing more comes."""
 
 
-def teller(*, lines: bool) -> Teller:
-    """Who is told: a terminal, or whoever reads our lines."""
+def teller(*, lines: bool, silent: bool = False) -> Teller:
+    """Who is told: a terminal, or whoever reads our lines; `silent`: nobody."""
+    if silent:
+        return Nobody()
     if not lines and sys.stdout.isatty():
         return Terminal(sys.stdout)
     return Lines(own_stdout())
@@ -44,6 +46,22 @@ def own_stdout() -> TextIO:
     ours = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return ours
+
+
+class Nobody:
+    """Not a word on stdout, from whatever runs here."""
+
+    def __init__(self) -> None:
+        own_stdout().close()
+
+    def tell(self, event: str, lines: Sequence[str] = (), **more: Any) -> None:  # noqa: ANN401
+        """See Teller."""
+
+    def progress(self, state: Event) -> None:
+        """See Teller."""
+
+    def close(self) -> None:
+        """See Teller."""
 
 
 class Lines:

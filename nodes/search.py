@@ -14,6 +14,7 @@ from comfy_api.latest import io, ui
 from ..presets.preset import Preset
 from ..presets.store import SUFFIX, check_name
 from ..solver_search.config import EFFORTS, METHODS, SearchConfig
+from ..solver_search.ranks import ALONE, Ranks
 from ..solver_search.search import Event, SearchStopped
 from .comfy_bridge.console import say
 from .comfy_bridge.folders import own_folder, preset_names
@@ -127,10 +128,13 @@ class Search:
         telling: what is shown.
         saving: what is written.
         journals: folder of the journals from which searches go on.
+        ranks: the processes that share the search, of which this is the first.
     """
 
-    def __init__(self, telling: Telling, saving: Saving, journals: Path) -> None:
+    def __init__(self, telling: Telling, saving: Saving, journals: Path,
+                 ranks: Ranks = ALONE) -> None:
         self.telling, self.saving, self.journals = telling, saving, journals
+        self.ranks = ranks
 
     def __enter__(self) -> Search:
         return self
@@ -171,7 +175,8 @@ class Search:
         job = Job(guider, latent, config, guidance, names[first], {n: names[n] for n in others},
                   key, listen, telling.called, telling.counted, telling.estimated, keep,
                   telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node),
-                  telling.resumed, self.journals, lambda: not saving.troubles)
+                  telling.resumed, self.journals, lambda: not saving.troubles,
+                  self.ranks)
         found = [self._pictured(member) for member in job.run()]
         warnings = [*job.warnings, *filter(None, (saving.warning(m.preset) for m in found))]
         if telling.screen.vae_fails:

@@ -16,10 +16,13 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from .conftest import ROOT, comfyui_path
 from .pack import load
-from .test_headless import CHECKPOINT, LINES, Heard, do, quick  # noqa: F401  a fixture
+from .small_door import small
+from .test_headless import CHECKPOINT, LINES, Heard, do
+from .world import World
 
 SMALL_DOOR = ROOT / "tests" / "small_door.py"
 STEPS = 4
@@ -105,11 +108,22 @@ def journals(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.journal")]
 
 
-def test_killed_and_started_again_it_ends_with_the_same_numbers(quick: None,  # noqa: F811
+@pytest.fixture(scope="module")
+def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a search in this process that nobody ended."""
+    folder = tmp_path_factory.mktemp("whole")
+    load("headless.comfyui").load_pack(str(ROOT / "demo" / "comfy_nodes"))
+    with pytest.MonkeyPatch.context() as patch:
+        for table, name, value in small(load):
+            patch.setitem(table, name, value)
+        job = {**request(folder), "out": str(folder / "out")}
+        assert do(["search", *as_arguments(job)], Heard()) == 0
+    return folder / "out"
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(whole: Path,
                                                                 tmp_path: Path) -> None:
-    """Beside one in this process that nobody killed."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    job = request(tmp_path)
+    killed, job = tmp_path / "killed", request(tmp_path)
     arguments = command(*as_arguments({**job, "out": str(killed)}))
     process = started(arguments, tmp_path / "log")
     for event in events(process):
@@ -124,7 +138,6 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(quick: None,  # 
     assert again.wait() == 0, resumed
     told = [event for event in resumed if event["event"] == "resumed"]
     assert len(told) == 1 and told[0]["calls"] >= 100
-    assert do(["search", *as_arguments({**job, "out": str(whole)})], Heard()) == 0
     assert preset_in(killed).id == preset_in(whole).id
     assert evidence(killed) == evidence(whole)  # its proof, too, and what it has cost
     assert called(killed) < called(whole) and not journals(killed)
@@ -154,6 +167,22 @@ def test_submitit_runs_jobs_and_starts_a_preempted_one_again(tmp_path: Path) -> 
     assert "this job is preempted" in running.stdout() + running.stderr()
     assert '"state": "stopped"' in running.stdout()  # its best was kept before
     assert preset_in(out).info.state == "" and preset_in(out).info.error is not None
+
+
+def test_under_torchrun_two_processes_make_one_search(whole: Path, tmp_path: Path) -> None:
+    shared, job, program = tmp_path / "shared", request(tmp_path), command()[1:]
+    at = program.index("search") + 1
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         *program[:at], *as_arguments({**job, "out": str(shared)}), *program[at:]],
+        capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = [json.loads(line) for line in done.stdout.splitlines()]  # nothing but one's events
+    assert [event["event"] for event in told].count("end") == 1 and not journals(shared)
+    assert "2 processes searched together." in told[-1]["warnings"]
+    one, two = preset_in(whole).solver, preset_in(shared).solver
+    for name, values in one.tensors.items():  # float32 model calls in batches of another size
+        assert torch.allclose(values, two.tensors[name], atol=1e-3), name
 
 
 def test_a_command_that_fails_counts_as_failed() -> None:
