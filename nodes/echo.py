@@ -61,7 +61,7 @@ def above(prompt: Prompt | None, node: str | None, *, itself: bool = False) -> s
     for _ in range(DEEP):
         front = [name for name in dict.fromkeys(front) if name not in found
                  and isinstance(prompt, dict) and isinstance(prompt.get(name), dict)]
-        found |= {name: (prompt[name].get("class_type"), prompt[name].get("inputs"))
+        found |= {name: (prompt[name].get("class_type"), _numbers(prompt[name].get("inputs")))
                   for name in front}
         front = [str(value[0]) for name in front if isinstance(found[name][1], dict)
                  for value in found[name][1].values()
@@ -69,3 +69,11 @@ def above(prompt: Prompt | None, node: str | None, *, itself: bool = False) -> s
     if not itself:
         found.pop(str(node), None)
     return repr(sorted(found.items()))
+
+
+def _numbers(inputs: object) -> object:
+    """Inputs with every number a float: ComfyUI turns the 1 of a page into 1.0 as it checks."""
+    if not isinstance(inputs, dict):
+        return inputs
+    return {key: float(value) if type(value) is int and abs(value) < 2**53 else value
+            for key, value in inputs.items()}

@@ -22,6 +22,8 @@ def test_the_same_inputs_are_answered_alike(world: World) -> None:
     echo.keep(prompt(), "2", WORDS)
     assert echo.of(prompt()) == {"2": WORDS}
     assert echo.of(prompt(cfg=3.0)) == {}
+    echo.keep(prompt(cfg=1.0), "2", WORDS)
+    assert echo.of(prompt(cfg=1)) == {"2": WORDS}  # as the page sends it
     other = prompt()
     other["1"]["inputs"]["ckpt_name"] = "b"
     assert echo.of(other) == {}

@@ -28,7 +28,8 @@ def sampled(model: str = "checkpoint.0", *, cfg: float = 2.5, seed: int = 7) -> 
     """Model, prompts, KSampler and a saved picture."""
     return {
         **MODEL,
-        "sampler": ("KSampler", {"seed": seed, "steps": 6, "cfg": cfg, "sampler_name": "euler",
+        "sampler": ("KSampler", {"seed": seed, "control_after_generate": "fixed", "steps": 6,
+                                 "cfg": cfg, "sampler_name": "euler",
                                  "scheduler": "simple", "denoise": 1.0},
                     {"model": model, "positive": "positive.0", "negative": "negative.0",
                      "latent_image": "size.0"}),
