@@ -77,7 +77,7 @@ def ten_thousand(stage: Stage) -> Problems:
     times = []
     for _ in range(3):
         begun = time.process_time()
-        listing(stage)
+        stage.world.of("Load").define_schema()  # what /object_info asks for
         times.append(time.process_time() - begun)
     problems = [] if found >= MANY else [f"lists {found} of {MANY}"]
     least = min(times)

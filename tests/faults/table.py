@@ -203,7 +203,7 @@ def _of_the_model() -> Iterator[Fault]:
         for name in ("NaN", "an error of another pack"):
             yield Fault(f"{EPS}: {name} from {moment} on", _ends(name, moment),
                         lambda stage, n, name=name: since(n, LASTING[name][0]), MOMENTS[moment],
-                        LASTING[name][1], family=EPS, fast=name == "NaN" and moment in LATE)
+                        LASTING[name][1], family=EPS)
         yield Fault(f"{EPS}: Cancel at {moment}", (CANCELLED,),
                     lambda stage, n: at(n, doing(cancel)), MOMENTS[moment], family=EPS)
 
