@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LONG = 30 * 60  # seconds: nobody waits for it
-# Measured on small models: 1.09 of the error of a solver searched at full size, 1.07 from a third of
-# the side (benchmarks/results/small_large.md).
+# Measured on small models: 1.09 of the error of a solver searched at full size, and 1.07 from a
+# third of the side (benchmarks/results/small_large.md).
 SMALLER = (". To have it sooner, search at half the width and height: that takes about a quarter "
            "of the time, and in our tests such solvers landed nearly as close at full size")
 
