@@ -12,7 +12,8 @@ from torch import Tensor
 from ..nodes.comfy_bridge.model import ModelFacts, UnsuitableModelError, facts
 from ..nodes.comfy_bridge.prompts import joined
 from ..nodes.comfy_bridge.session import Guider, make_guider
-from ..nodes.found import search_key
+from ..nodes.found import journal_key, search_key
+from ..nodes.journals import SUFFIX
 from ..nodes.search import checked_cfg, spread
 from ..nodes.step_list import read_steps
 from ..presets.store import MAX_NAME, check_name, fitting_name
@@ -51,6 +52,10 @@ class Asked:
         """Of a search for these numbers of steps."""
         return search_key(self.guider, self.latent, replace(self.config, steps=numbers[0]),
                           numbers)
+
+    def journal(self, numbers: Sequence[int]) -> str:
+        """Name of the journal of that search."""
+        return journal_key(self.key(numbers), self.guider, self.latent) + SUFFIX
 
     @property
     def setting(self) -> str:

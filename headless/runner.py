@@ -10,10 +10,12 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,7 @@ from .telling import Teller
 
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 COUNT = "import torch; print(torch.cuda.device_count())"
+MINUTE = 60.0
 LONGEST = 2**24  # bytes of one event
 
 
@@ -46,6 +49,7 @@ class Runner:
     logs: str
     running: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     ends: dict[int, dict[str, Any]] = field(default_factory=dict)
+    spoken: dict[int, float] = field(default_factory=dict)
     stopping: bool = False
 
     async def work(self, gpu: str) -> None:
@@ -97,8 +101,17 @@ class Runner:
         if kind == "end":
             return {"state": event["state"], "verdict": event["verdict"],
                     "presets": event.get("presets", [])}
-        self.told.tell(kind, **{**event, "job": job.number})
+        self.told.tell(kind, **{**event, "job": job.number}, lines=self._now_and_then(job, event))
         return None
+
+    def _now_and_then(self, job: Job, event: dict[str, Any]) -> list[str]:
+        """For people: how far a job is, once a minute."""
+        now, left = time.monotonic(), event.get("seconds_left")
+        if left is None or now - self.spoken.setdefault(job.number, now) < MINUTE:
+            return []
+        self.spoken[job.number] = now
+        return [f"[{job.number}] {event['calls']:,} of {event['total']:,} model calls, about "
+                f"{math.ceil(left / MINUTE)} min left"]
 
 
 def run_all(options: argparse.Namespace, comfy: list[str], told: Teller,

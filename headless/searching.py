@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..nodes.comfy_bridge.memory import is_out_of_memory
 from ..nodes.comfy_bridge.screen import Interrupted, Screen
+from ..nodes.journals import FOLDER
 from ..nodes.live import LIVE
 from ..nodes.report import AGAIN, report_found
 from ..nodes.said import Said
@@ -75,9 +76,53 @@ class Announced(Saving):
                            state=preset.info.state or "measured")
 
 
+class Told(Telling):
+    """The node's telling, of which a teller hears what happens once."""
+
+    def resumed(self, calls: int) -> None:
+        """See Telling."""
+        super().resumed(calls)
+        self.screen.told.tell("resumed", calls=calls)
+
+
+class Survey(NamedTuple):
+    """What is there of a request, and what is to be searched.
+
+    Args:
+        base: of all names.
+        found: measured presets by their number of steps.
+        missing: the other numbers.
+        left: files, by their names, that an earlier run of the search for these has left.
+        journals: folder of its journal; one for each job, so that none pushes another out.
+    """
+
+    base: str
+    found: dict[int, Filed]
+    missing: list[int]
+    left: dict[str, Path]
+    journals: Path
+
+
+def survey(asked: Asked, told: Teller) -> Survey:
+    """Look what is there, and tell. A search that was killed goes on as a whole, also where some
+    of its presets are measured already: they come out of its journal."""
+    folder, again = asked.options.out, asked.options.again
+    base = record.free_base(folder, asked.name, asked.setting)
+    filed, journals = files(folder), folder / FOLDER / base
+    goes_on = (journals / asked.journal(asked.numbers)).exists()
+    found = {} if again or goes_on else there(filed, asked.key, asked.numbers)
+    missing = [n for n in asked.numbers if n not in found]
+    if found:
+        names = [one.path.name for one in found.values()]
+        told.tell("found", files=names, missing=missing,
+                  lines=[f"There already: {name}" for name in names] if missing else [])
+    left = begun(filed, asked.key(missing), measured=not again) if missing else {}
+    return Survey(base, found, missing, left, journals)
+
+
 def estimated(asked: Asked, told: Teller) -> Outcome:
     """What the search would cost; the model is timed, nothing is searched."""
-    missing = _survey(asked, told)[1]
+    missing = survey(asked, told).missing
     if not missing:
         return Outcome("found", Exit.DONE, Said("Everything is there already; nothing to do."))
     found: list[Estimate] = []
@@ -100,55 +145,49 @@ def search(asked: Asked, told: Teller, meter: Meter) -> tuple[Outcome, str]:
     Raises:
         Refusal: in words; what was found before is on the disk.
     """
-    base = record.free_base(asked.options.out, asked.name, asked.setting)
-    old, missing, left = _survey(asked, told)
-    if not missing:
-        first, *others = [one.preset for one in old.values()]
+    seen = survey(asked, told)
+    if not seen.missing:
+        first, *others = [one.preset for one in seen.found.values()]
         said = report_found(replace(first, siblings=tuple(others)))
         anew = said.verdict.replace(AGAIN, "Use --again to search anew.")
         outcome = Outcome("found", Exit.DONE, replace(said, verdict=anew))
     else:
-        outcome = _search(asked, told, meter, missing, base, left)
-    presets = [*outcome.presets, *((one.preset, one.path.name) for one in old.values())]
+        outcome = _search(asked, told, meter, seen)
+    old = ((one.preset, one.path.name) for one in seen.found.values())
     order = list(asked.numbers)
-    presets.sort(key=lambda pair: order.index(pair[0].solver.nfe))
-    return replace(outcome, presets=presets), base
+    presets = sorted((*outcome.presets, *old), key=lambda pair: order.index(pair[0].solver.nfe))
+    return replace(outcome, presets=presets), seen.base
 
 
-def _survey(asked: Asked, told: Teller) -> tuple[dict[int, Filed], list[int], dict[str, Path]]:
-    """Of the folder: what is there, what is missing, and what an earlier run of the search for
-    the missing has left unfinished."""
-    filed = files(asked.options.out)
-    found = {} if asked.options.again else there(filed, asked.key, asked.numbers)
-    missing = [n for n in asked.numbers if n not in found]
-    if found:
-        names = [one.path.name for one in found.values()]
-        told.tell("found", files=names, missing=missing,
-                  lines=[f"There already: {name}" for name in names] if missing else [])
-    return found, missing, begun(filed, asked.key(missing)) if missing else {}
-
-
-def _search(asked: Asked, told: Teller, meter: Meter, missing: Sequence[int], base: str,
-            left: dict[str, Path]) -> Outcome:
+def _search(asked: Asked, told: Teller, meter: Meter, seen: Survey) -> Outcome:
     saving = Announced(asked.options.out, told)
-    config = replace(asked.config, steps=missing[0])
+    config = replace(asked.config, steps=seen.missing[0])
     with refusing():
         saving.ready()
         names = {}
-        for n in missing:
-            name = asked.named(base, n)
-            names[n] = saving.take_over(left[name]) if name in left else saving.free(name)
-        telling = Telling(LIVE, Console(asked.loaded, told), names, config.method)
+        for n in seen.missing:
+            name = asked.named(seen.base, n)
+            old = seen.left.get(name)
+            names[n] = saving.free(name) if old is None else saving.take_over(old)
+        telling = Told(LIVE, Console(asked.loaded, told), names, config.method)
         network = asked.loaded.model.model.diffusion_model
-        with meter.watching(network), Search(telling, saving) as running:
+        with meter.watching(network), Search(telling, saving, seen.journals) as running:
             members, said = running.run(asked.guider, asked.latent, config,
-                                        float(asked.guider.cfg), names, asked.key(missing))
+                                        float(asked.guider.cfg), names, asked.key(seen.missing))
+    _clear(seen.journals)
     presets = [(m.preset, m.preset.info.name + SUFFIX) for m in members]
     calls = {"estimated": telling.state["total"], "searched": telling.searched,
              "measured": telling.measured}
     state = {"failed": "broke_off"}.get(telling.state["state"], telling.state["state"])
     code = {"broke_off": Exit.EARLY, "stopped": asked.options.stopped_exit}.get(state, Exit.DONE)
     return Outcome(state, Exit.SAVING if saving.troubles else code, said, presets, calls)
+
+
+def _clear(journals: Path) -> None:
+    """Remove the folders in which no journal is left."""
+    with contextlib.suppress(OSError):
+        journals.rmdir()
+        journals.parent.rmdir()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,10 +11,14 @@ from .exits import Stopped
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK")
            if hasattr(signal, name)]
+SAME = 3.0  # seconds
 
 
 class Listener:
-    """Asks whatever runs to end; the second signal, or one that nobody can heed, ends at once.
+    """Asks whatever runs to end; another signal, or one that nobody can heed, ends at once.
+
+    One that comes right behind is the same wish: a terminal, torchrun and a cluster each send
+    their own.
 
     Python runs signal handlers in the main thread, between two steps of what runs there.
 
@@ -23,7 +28,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.stop: Callable[[], bool] = lambda: False
-        self.heard = 0
+        self.heard: float | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -36,6 +41,9 @@ class Listener:
                 signal.signal(one, handler)
 
     def _heard(self, *_: object) -> None:
-        self.heard += 1
-        if self.heard > 1 or not self.stop():
+        now = time.monotonic()
+        if self.heard is not None and now - self.heard < SAME:
+            return
+        again, self.heard = self.heard is not None, now
+        if again or not self.stop():
             raise Stopped

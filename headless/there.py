@@ -55,10 +55,14 @@ def there(filed: Iterable[Filed], key_of: KeyOf, numbers: Sequence[int]) -> dict
     return {n: found[n] for n in numbers if n in found}
 
 
-def begun(filed: Iterable[Filed], key: str) -> dict[str, Path]:
-    """Files, by their names, that an earlier run of a search has left unfinished."""
+def begun(filed: Iterable[Filed], key: str, *, measured: bool) -> dict[str, Path]:
+    """Files, by their names, that an earlier run of a search has left.
+
+    Args:
+        measured: also those that were finished, as where it goes on from its journal.
+    """
     return {one.path.stem: one.path for one in filed
-            if one.preset.info.search_key == key and one.preset.info.state}
+            if one.preset.info.search_key == key and (measured or one.preset.info.state)}
 
 
 def _together(filed: Iterable[Filed]) -> dict[str, list[Filed]]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TAIL_LINES = 25
+UNREACHABLE = re.compile("NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|"
+                         "name resolution|Network is unreachable|Max retries exceeded")
+NO_NETWORK = ("A server could not be reached (the lines below may give another reason, which "
+              "follows from it). Check the network, or the proxy, and start again.")
 
 
 class CommandError(RuntimeError):
@@ -38,8 +43,11 @@ def run_logged(
         process = _start(words, output.fileno(), inherit)
         code = _wait(process, tick)
     if code:
-        told = log.read_bytes()[start:].decode(errors="replace").splitlines()[-TAIL_LINES:]
-        raise CommandError("\n".join([f"Failed: {' '.join(words)}", *told, f"Full log: {log}"]))
+        whole = log.read_bytes()[start:].decode(errors="replace")
+        first = [NO_NETWORK] if UNREACHABLE.search(whole) else []
+        told = whole.splitlines()[-TAIL_LINES:]
+        raise CommandError("\n".join([*first, f"Failed: {' '.join(words)}", *told,
+                                      f"Full log: {log}"]))
 
 
 def _start(words: list[str], output: int, inherit: int | None) -> subprocess.Popen[bytes]:

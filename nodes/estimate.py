@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+
+import torch
+
+from ..solver_search.config import MethodInfo
+from ..solver_search.search import Problem
+from .comfy_bridge.session import Session
 
 LONG = 30 * 60  # seconds: nobody waits for it
 # Measured on small models: 1.09 of the error of a solver searched at full size, and 1.07 from a
@@ -51,3 +58,24 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"
     minutes = round(seconds / 60)
     return f"{minutes} minutes" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def estimated(session: Session, problem: Problem, calls: int, proof: int,
+              method: MethodInfo) -> Estimate:
+    """Time a model call of this search.
+
+    Args:
+        session: with the model loaded.
+        problem: what is searched.
+        calls, proof: most model calls of the search, and of the measurement behind it.
+        method: how it is searched.
+    """
+    x = problem.starts[: problem.batch]
+    items, sigma = torch.arange(len(x)), torch.tensor(problem.sigma_max)
+    problem.denoise(x, sigma, items)  # the first call also warms up
+    begun = time.perf_counter()
+    problem.denoise(x, sigma, items)  # its answer in main memory: the device is done
+    each = (time.perf_counter() - begun) / len(x)
+    needed = session.activation_bytes + 2 * x.nbytes
+    seconds = each * (calls * method.pace + proof)
+    return Estimate(calls, proof, seconds, problem.batch, needed, method.gradient)

@@ -52,14 +52,13 @@ class Journal(Records):
         file: open, of this search.
         folder: where it lies.
 
-    `room` says how many pictures a model call holds, which is part of what a search depends on;
-    `meter` counts what operations spend that have none of their own. `finished` is set by whoever
+    `room` says how many pictures a model call holds, which is part of what a search depends on.
+    `finished` is set by whoever
     needs the journal no more.
     """
 
     def __init__(self, file: Log, folder: Path) -> None:
         self.file, self.folder, self.room = file, folder, Room()
-        self.meter: Meter | None = None
         self.place = 1  # behind the first record, that of the key
         self.inside = self.again = self.breaking = self.finished = False
         self.trouble = ""
@@ -79,7 +78,7 @@ class Journal(Records):
         return int(sum(latest.values()))
 
     def kept(self, name: str, make: Callable[[], Values], meter: Meter | None = None,
-             about: Iterable[Tensor] = ()) -> Values:
+             about: Iterable[Tensor] = (), *, own: bool = False) -> Values:
         """See Records.
 
         Raises:
@@ -89,15 +88,15 @@ class Journal(Records):
             return make()
         self.inside = True
         try:
-            return self._kept(name, make, meter or self.meter, _marks(about))
+            return self._kept(name, make, meter or self.meter, _marks(about), own)
         finally:
             self.inside = self.again = False
 
     def _kept(self, name: str, make: Callable[[], Values], meter: Meter | None,
-              marks: list[float]) -> Values:
+              marks: list[float], own: bool) -> Values:
         if not self.replaying:
             values = make()
-            self._append(name, meter, marks, values)
+            self._append(name, meter, marks, values, own=own)
             return values
         facts = self.file.entries[self.place].facts
         if facts["name"] in ENDINGS:
@@ -111,7 +110,7 @@ class Journal(Records):
                 values = self.file.payload(self.file.entries[self.place])
             except BrokenRecord:
                 self.file.cut(self.place)
-                return self._kept(name, make, meter, marks)
+                return self._kept(name, make, meter, marks, own)
         else:  # it was too large to be kept
             self.again = True
             values = make()
@@ -137,12 +136,12 @@ class Journal(Records):
         self.file.cut(1)
         self.place = 1
 
-    def _append(self, name: str, meter: Meter | None, marks: list[float], values: Values,
-                **more: str) -> None:
+    def _append(self, name: str, meter: Meter | None, marks: list[float], values: Values, *,
+                own: bool = False, **more: str) -> None:
         if self.trouble:
             return
         state: State = {} if meter is None else meter.state()
-        whole = self._fits(size_of(values))
+        whole = not own and self._fits(size_of(values))
         try:
             self.file.append({"name": name, "marks": marks, "state": dict(state), "whole": whole,
                               "most": self.room.most, **more}, values if whole else {})

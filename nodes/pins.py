@@ -93,11 +93,18 @@ def write_pin(info: Json | None, node: str | None, pin: str) -> None:
 
 
 def _node_in(workflow: Json, path: list[str]) -> Json | None:
-    inside = {graph["id"]: graph for graph in (workflow.get("definitions") or {}).get(
-        "subgraphs", ())}
+    definitions = workflow.get("definitions")
+    inside = definitions.get("subgraphs") if isinstance(definitions, dict) else None
     graph: Json | None = workflow
     found = None
     for step in path:
-        found = next((n for n in (graph or {}).get("nodes", ()) if str(n.get("id")) == step), None)
-        graph = inside.get((found or {}).get("type"))
+        nodes = _objects(graph.get("nodes")) if graph is not None else []
+        found = next((node for node in nodes if str(node.get("id")) == step), None)
+        graph = next((one for one in _objects(inside) if found is not None
+                      and one.get("id") == found.get("type")), None)
     return found
+
+
+def _objects(value: object) -> list[Json]:
+    """The objects in a list of a foreign file."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -114,7 +115,7 @@ class SearchSolver(io.ComfyNode):
                                 _name(chosen, replace(config, steps=n), guidance))
                  for n in numbers}
         telling = Telling(LIVE, screen, names, config.method)
-        with Search(telling, saving) as search:
+        with Search(telling, saving, own_folder() / FOLDER) as search:
             found, said = search.run(chosen, size, config, guidance, names, key)
         return _output(cls, found[0].preset, [(m.preset, m.run.curve) for m in found], said)
 
@@ -125,10 +126,11 @@ class Search:
     Args:
         telling: what is shown.
         saving: what is written.
+        journals: folder of the journals from which searches go on.
     """
 
-    def __init__(self, telling: Telling, saving: Saving) -> None:
-        self.telling, self.saving = telling, saving
+    def __init__(self, telling: Telling, saving: Saving, journals: Path) -> None:
+        self.telling, self.saving, self.journals = telling, saving, journals
 
     def __enter__(self) -> Search:
         return self
@@ -169,7 +171,7 @@ class Search:
         job = Job(guider, latent, config, guidance, names[first], {n: names[n] for n in others},
                   key, listen, telling.called, telling.counted, telling.estimated, keep,
                   telling.pictures, lambda: LIVE.wanted_stop(telling.screen.node),
-                  telling.resumed, own_folder() / FOLDER, lambda: not saving.troubles)
+                  telling.resumed, self.journals, lambda: not saving.troubles)
         found = [self._pictured(member) for member in job.run()]
         warnings = [*job.warnings, *filter(None, (saving.warning(m.preset) for m in found))]
         if telling.screen.vae_fails:

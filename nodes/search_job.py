@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.family import begun_from, outwards, share, whole_budget
+from ..solver_search.ranks import ALONE, Ranks
 from ..solver_search.records import Records, State
 from ..solver_search.run import Run, search
 from ..solver_search.search import (
@@ -32,7 +31,7 @@ from .comfy_bridge.memory import is_out_of_memory
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
-from .estimate import Estimate
+from .estimate import Estimate, estimated
 from .found import journal_key
 from .journals import Journal, OtherSearch, opened
 from .proof import Proof, Unseen, proof_calls, prove, ranged
@@ -41,6 +40,7 @@ from .said import in_words
 from .search_setup import Setup
 from .search_setup import unseen as kept_prompts
 from .stated import stated
+from .together import Together
 
 # After these the best so far is handed out: a model and its patches are other people's code, which
 # may raise anything. A cancelled job is none of them.
@@ -81,6 +81,8 @@ class Job:
         journals: folder of the journals from which searches go on; None: none is kept.
         saved: asked at the end: whether the presets are where they shall be; else the journal
             stays.
+        ranks: the processes that share the search; each has a Job of its own, and rank 0 alone
+            tells, saves and measures.
 
     `warnings` then holds what did not go as asked for, `stopped` whether somebody ended it.
     """
@@ -102,11 +104,13 @@ class Job:
     on_resumed: Callable[[int], None] = lambda calls: None
     journals: Path | None = None
     saved: Callable[[], bool] = lambda: True
+    ranks: Ranks = ALONE
     warnings: list[str] = field(default_factory=list)
     stopped: bool = False
     broken: bool = False
     measured: int = 0
     records: Records = field(default_factory=Records)
+    _journal: Journal | None = None
     _most: int = 0  # pictures in a model call; 0: as many as asked for
 
     def run(self) -> list[Member]:
@@ -121,36 +125,42 @@ class Job:
                 on_improved has been given the best so far.
             PresetError: for a setting that a preset cannot state; nothing was called then.
         """
+        if self.ranks.rank:  # the first one tells
+            self.on_event = self.on_call = self.on_measured = self.on_estimate = _nothing
+            self.on_improved = self.on_resumed = self.on_pictures = _nothing
         key = journal_key(self.key, self.guider, self.latent) if self.key else ""
-        with opened(self.journals if key else None, key, self.warnings) as self.records:
-            if not isinstance(self.records, Journal):
-                return self._run()
-            return self._from_journal(self.records)
+        wanted = key and self.ranks.rank == 0
+        with opened(self.journals if wanted else None, key, self.warnings) as journal:
+            self._journal = journal if isinstance(journal, Journal) else None
+            self.records = journal if self.ranks.alone else Together(self.ranks, journal)
+            self.records.meter = self
+            found = self._recorded()
+            whole = all(not member.preset.info.state for member in found)
+            if self._journal is not None and whole and not self.stopped:
+                self._journal.finished = self.saved()
+            return found
 
-    def _from_journal(self, journal: Journal) -> list[Member]:
-        """Go on from the journal's records; those of another search are thrown away."""
-        asked, journal.meter = self.config, self
+    def _recorded(self) -> list[Member]:
+        """Go on from the records there are; those of another search are thrown away."""
+        asked = self.config
         try:
-            found = self._run()
+            return self._run()
         except OtherSearch as error:
             log.warning("The journal of this search does not fit it: %s", error)
             self.warnings.append("The journal of an earlier search of this kind did not fit, and "
                                  "was thrown away; the search began anew.")
-            journal.clear()
+            if self._journal is not None:
+                self._journal.clear()
             self.config, self.measured, self._most = asked, 0, 0
-            found = self._run()
-        whole = all(not member.preset.info.state for member in found)
-        journal.finished = whole and not self.stopped and self.saved()
-        return found
+            return self._run()
 
     def _run(self) -> list[Member]:
         model = facts(self.guider.model_patcher)
         found = [Member(self._preset(run.best, model, run), run) for run in self.search()]
-        if not self.stopped and not self.broken:
+        if not self.stopped and not self.broken and self.ranks.rank == 0:
             found = within(self.guider, self.latent, lambda session: self._prove(session, found),
                            seed=self.config.seed)
-        order = [steps for steps in self._names]
-        found.sort(key=lambda member: order.index(member.run.problem.steps))
+        found.sort(key=lambda member: [*self._names].index(member.run.problem.steps))
         presets = [member.preset for member in found]
         return [Member(replace(own, siblings=tuple(p for p in presets if p is not own)), run)
                 for own, run in found]
@@ -194,19 +204,31 @@ class Job:
         self._note_memory(session)
         if not found:
             raise SearchStopped(STOPPED)
+        if not self.stopped and not self.broken:
+            self._alone_again(found)
         return list(found.values())
+
+    def _alone_again(self, found: Mapping[int, Run]) -> None:
+        """Rank 0 knows all that measuring asks for; the others are done."""
+        for run in found.values():
+            run.gather()
+        if isinstance(self.records, Together):
+            self.records = self.records.journal
+            self.records.meter = self
 
     def _attach(self, session: Session) -> None:
         """Let a session's measurements be recorded, and its room with them."""
         session.records = self.records
-        if isinstance(self.records, Journal):
-            self.records.room = session.room
+        if self._journal is not None:
+            self._journal.room = session.room
 
     def _tell_resumed(self) -> None:
-        if isinstance(self.records, Journal) and self.records.spent:
+        if not self.ranks.alone:
+            self.warnings.append(f"{self.ranks.size} processes searched together.")
+        if self._journal is not None and self._journal.spent:
             self.warnings.append(f"Went on from where an earlier search had ended, after "
-                                 f"{self.records.spent:,} model calls.")
-            self.on_resumed(self.records.spent)
+                                 f"{self._journal.spent:,} model calls.")
+            self.on_resumed(self._journal.spent)
 
     def _broke_off(self, error: Exception, run: Run, found: Mapping[int, Run]) -> None:
         """The model failed; what there is goes on."""
@@ -219,7 +241,7 @@ class Job:
 
     def _check_records(self, error: Exception) -> None:
         """Records that lead to a failure are not of this search."""
-        if isinstance(self.records, Journal) and self.records.replaying:
+        if self._journal is not None and self._journal.replaying:
             raise OtherSearch(str(error)) from error
 
     def _note_memory(self, session: Session) -> None:
@@ -245,11 +267,11 @@ class Job:
             phase = f"{steps} steps: {event.phase}" if self.more else event.phase
             self.on_event(replace(event, phase=phase, model_calls=before + event.model_calls))
             if event.improved and event.picture is not None:
-                self.on_pictures(steps, *(_seen(x, run.problem) for x in (
+                self.on_pictures(steps, *map(run.problem.shown, (
                     event.picture, run.reference_of(reference))))
 
         run.on_event, run.on_call = listen, lambda calls: self.on_call(before + calls)
-        run.stop, run.records = self.stop, self.records
+        run.stop, run.records, run.ranks = self.stop, self.records, self.ranks
         search(self._method, run)
 
     def _method(self, run: Run) -> None:
@@ -265,6 +287,7 @@ class Job:
             failed = ("There is not enough memory for gradients." if short else str(error))
         if not failed:
             return
+        run.agree()
         self.records.broken(GradientError(failed), run)
         said = f"{failed} The search goes on with 'fit'."
         run.tell(said)
@@ -274,18 +297,9 @@ class Job:
         METHODS["fit"].run(run, replace(config, method="fit"))
 
     def _estimate(self, session: Session, problem: Problem) -> Estimate:
-        x = problem.starts[: problem.batch]
-        items, sigma = torch.arange(len(x)), torch.tensor(problem.sigma_max)
-        problem.denoise(x, sigma, items)  # the first call also warms up
-        begun = time.perf_counter()
-        problem.denoise(x, sigma, items)  # its answer in main memory: the device is done
-        each = (time.perf_counter() - begun) / len(x)
-        calls = int(self._whole_budget)
         proof = proof_calls(self._setup, session, [steps for steps, _ in self._order[1:]])
-        needed = session.activation_bytes + 2 * x.nbytes
-        info = METHODS[self.config.method]
-        seconds = each * (calls * info.pace + proof)
-        return Estimate(calls, proof, seconds, problem.batch, needed, info.gradient)
+        return estimated(session, problem, int(self._whole_budget), proof,
+                         METHODS[self.config.method])
 
     @cached_property
     def _names(self) -> dict[int, str]:
@@ -378,10 +392,9 @@ class Job:
         """
         config = self._config(steps)
         info = stated(model, self.latent, config, self._names[steps], self.guidance, self.key)
-        return replace(info, prompts=self._prompts)
+        shared = "" if self.ranks.alone else f", {self.ranks.size} processes"
+        return replace(info, prompts=self._prompts, tool_version=info.tool_version + shared)
 
 
-def _seen(x: Tensor, problem: Problem) -> Tensor:
-    """What people look at of a search's state, in the model's units: the first medium."""
-    whole = x if problem.balance is None else x / problem.balance.to(x.device)
-    return problem.canvas.parts(whole)[0]
+def _nothing(*_: object) -> None:
+    """Nobody listens."""

@@ -178,7 +178,7 @@ def rename(folder: Path, path: Path, name: str) -> Path:
 
 def check_inside(folder: Path, path: Path) -> None:
     """Raises PresetError: the file is a link, or lies elsewhere than in `folder`."""
-    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+    if path.is_symlink() or not _real(path).is_relative_to(_real(folder)):
         raise PresetError(f"{path.name} does not lie in your own preset folder, so it stays as it "
                           "is. Change it where it lies.")
 
@@ -233,9 +233,14 @@ def _taken(folder: Path, stem: str) -> bool:
 
 def _target(folder: Path, stem: str) -> Path:
     target = folder / (stem + SUFFIX)
-    if target.resolve().parent != folder.resolve():
+    if _real(target).parent != _real(folder):
         raise PresetError(f"{target.name} leads out of the preset folder. Choose another name.")
     return target
+
+
+def _real(path: Path) -> Path:
+    """Where links lead; up to Python 3.12 Path.resolve raises RuntimeError where they go round."""
+    return Path(os.path.realpath(path))
 
 
 def write_file(target: Path, data: bytes, *, overwrite: bool) -> None:

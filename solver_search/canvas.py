@@ -92,17 +92,18 @@ class Canvas:
 
     def balance(self, reference: Tensor) -> Tensor:
         """(1, C, ...) factors after which each medium of `reference` has the same norm."""
-        each = [part.new_full((1, part[0].numel()), factor)
-                for part, factor in zip(self.parts(reference), self.factors(reference),
-                                        strict=True)]
+        known = torch.stack([part.double().flatten(1).norm(dim=1)
+                             for part in self.parts(reference)], dim=1)
+        each = [part.new_full((1, part[0].numel()), factor) for part, factor in zip(
+            self.parts(reference), self.factors(known).tolist(), strict=True)]
         return torch.cat(each, dim=1).reshape(1, *reference.shape[1:])
 
-    def factors(self, reference: Tensor) -> list[float]:
-        """The same, one for each medium."""
-        least = LEAST_SIZE * _size(reference)
-        norms = [max(_size(part), least) * part[0].numel() ** 0.5
-                 for part in self.parts(reference)]
-        return [sum(norms) / norm for norm in norms]
+    def factors(self, known: Tensor) -> Tensor:
+        """(M,) the same, one for each medium, from the sizes of some states, (B, M)."""
+        places = known.new_tensor([math.prod(shape) for shape in self.shapes])
+        least = LEAST_SIZE * (known.square().sum(1).mean() / places.sum()).sqrt()
+        norms = (known.square().mean(0) / places).sqrt().clamp_min(least) * places.sqrt()
+        return norms.sum() / norms
 
 
 PLAIN = Canvas()
@@ -113,7 +114,3 @@ def channel_means(x: Tensor) -> Tensor:
     places = tuple(range(2, x.ndim))
     return x.mean(places, keepdim=True) if places else x
 
-
-def _size(x: Tensor) -> float:
-    """Root mean square."""
-    return float(x.double().square().mean().sqrt())

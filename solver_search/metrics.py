@@ -20,27 +20,25 @@ def relative_errors(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Ten
         reference: (B, ...) converged results of the same starts.
         canvas: which media lie in them.
     """
-    return scaled(distances(x, reference, canvas), reference, canvas)
+    return scaled(distances(x, reference, canvas), sizes(reference, canvas), canvas)
 
 
 def distances(x: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
     """(B, M) length of x - reference in each medium."""
-    parts = canvas.parts(x - reference)
-    return torch.stack([part.double().flatten(1).norm(dim=1) for part in parts], dim=1)
+    return sizes(x - reference, canvas)
 
 
-def scaled(lengths: Tensor, reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
-    """(B,) relative errors from distances() to the references."""
+def sizes(x: Tensor, canvas: Canvas = PLAIN) -> Tensor:
+    """(B, M) length of x in each medium."""
+    return torch.stack([part.double().flatten(1).norm(dim=1) for part in canvas.parts(x)], dim=1)
+
+
+def scaled(lengths: Tensor, known: Tensor, canvas: Canvas = PLAIN) -> Tensor:
+    """(B,) relative errors from the distances to references of sizes `known`, (B, M)."""
     if lengths.shape[1] > 1:
-        lengths = (lengths * lengths.new_tensor(canvas.factors(reference))).norm(
-            dim=1, keepdim=True)
-    return lengths[:, 0] / unit(reference, canvas)
-
-
-def unit(reference: Tensor, canvas: Canvas = PLAIN) -> Tensor:
-    """What relative errors are counted in: the root mean square length of these references."""
-    lengths = canvas.balanced(reference, reference).double().flatten(1).norm(dim=1)
-    return lengths.square().mean().sqrt()
+        factors = canvas.factors(known)
+        lengths, known = ((t * factors).norm(dim=1, keepdim=True) for t in (lengths, known))
+    return lengths[:, 0] / known[:, 0].square().mean().sqrt()
 
 
 def share_elsewhere(errors: Tensor) -> float:

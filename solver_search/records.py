@@ -30,10 +30,15 @@ class Meter(Protocol):
 
 
 class Records:
-    """Keeps nothing: each operation is done when it is asked for."""
+    """Keeps nothing: each operation is done when it is asked for.
+
+    `meter` counts what operations spend that have none of their own.
+    """
+
+    meter: Meter | None = None
 
     def kept(self, name: str, make: Callable[[], Values], meter: Meter | None = None,
-             about: Iterable[Tensor] = ()) -> Values:
+             about: Iterable[Tensor] = (), *, own: bool = False) -> Values:
         """What an operation answers: the next record if there is one, else made and recorded.
 
         Args:
@@ -41,6 +46,7 @@ class Records:
             make: does it; what it asks for itself is part of its answer.
             meter: counts what it spends; None: nobody does.
             about: numbers that it depends on, to see that a record is of this search.
+            own: the answer is that of one of several processes, of no use alone: it is made again.
         """
         return make()
 

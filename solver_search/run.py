@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .metrics import distances, scaled
+from .metrics import distances, scaled, sizes
+from .ranks import ALONE, Ranks
 from .records import Records, State, Values
 from .sample import Denoise, sample
 from .search import STOPPED, Budget, Event, Problem, SearchError, SearchStopped
@@ -18,6 +19,7 @@ from .solver import Solver
 from .teacher import Trajectory, untraced
 
 MOST_TRAJECTORY_BYTES = 2**34
+SPENT = "budget of {:g} model calls is spent"
 
 
 @dataclass
@@ -37,6 +39,9 @@ class Run:
         stage: what is being done: "teacher" (trajectories to learn from), "known" (ready-made
             solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
         records: what was found out before, by a search that was ended; see records.py.
+        ranks: the processes that share the search.
+        reference: (S, C, ...) the teacher's ends; of several ranks each has its own starts'.
+        sizes: (S, M) how large those are.
     """
 
     problem: Problem
@@ -59,6 +64,8 @@ class Run:
     tables: tuple[str, ...] = ()
     stage: str = "teacher"
     records: Records = field(default_factory=Records)
+    ranks: Ranks = ALONE
+    sizes: Tensor | None = None
     ended_by: str = ""
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -81,6 +88,9 @@ class Run:
             SearchError: when the model returns NaN or infinity.
         """
         size = self.problem.batch
+        if not len(x):  # all of these starts are another rank's
+            self.added = torch.zeros_like(x)
+            return torch.zeros_like(x)
         if len(x) > size:
             sigma = sigma.expand(len(x))
             parts, added = [], []
@@ -111,9 +121,33 @@ class Run:
         return self.added is not None and bool(self.added.any())
 
     def kept(self, name: str, make: Callable[[], Values],
-             about: Iterable[Tensor] = ()) -> Values:
+             about: Iterable[Tensor] = (), *, own: bool = False) -> Values:
         """What an operation with model calls answers; see Records."""
-        return self.records.kept(name, make, self, about)
+        counted = make if self.ranks.alone else lambda: self._counted(make)
+        return self.records.kept(name, counted, self, about, own=own and not self.ranks.alone)
+
+    def _counted(self, make: Callable[[], Values]) -> Values:
+        """What all ranks spend counts; a budget ends an operation that it would have ended."""
+        before = self.model_calls
+        values = make()
+        spent = torch.tensor([self.model_calls - before, int(self.guided)])
+        calls, guided = self.ranks.summed(spent).tolist()
+        most, self.model_calls = self.budget.model_calls, before + calls
+        self.added = torch.full((1,), float(guided > 0))
+        self.on_call(self.model_calls)
+        if self.model_calls > most:
+            self.model_calls = int(most)
+            raise SearchStopped(SPENT.format(most))
+        return values
+
+    def agree(self) -> None:
+        """After an operation that failed, all ranks count what rank 0 has counted."""
+        self.model_calls = self.ranks.told(self.model_calls)
+
+    def gather(self) -> None:
+        """Every rank then has the teacher's ends of all starts."""
+        every = torch.arange(len(self.problem.starts))
+        self.reference = self.ranks.gathered(self.reference[self.ranks.own(every)], every)
 
     def state(self) -> State:
         """See Meter."""
@@ -145,10 +179,14 @@ class Run:
         self.tell(f"teacher, {teacher.nfe} calls")
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
         trajectory = untraced(teacher, self.problem.starts[kept])
+        self.reference = torch.zeros_like(self.problem.starts)
         for part in self._parts(kept):
             self._follow(trajectory, teacher, part)
-        ends = [self.ends(teacher, part) for part in self._parts(rest)]
-        self.reference = torch.cat([trajectory.end, *ends])
+        for part in self._parts(rest):
+            self._finish(teacher, part)
+        every = torch.arange(count)
+        own = self.ranks.own(every)
+        self.sizes = self.ranks.gathered(sizes(self.reference[own], self.problem.canvas), every)
         self.traced = teacher, trajectory
         return trajectory
 
@@ -159,57 +197,71 @@ class Run:
     @torch.no_grad()
     def _follow(self, trajectory: Trajectory, teacher: Solver, items: Tensor) -> None:
         """Trajectories of some starts. What is kept are the model's answers, half as large."""
-        x = self.problem.starts[items]
-
-        def made() -> Values:
-            answers = torch.empty((teacher.steps, *x.shape), dtype=x.dtype)
-            added = torch.zeros_like(answers) if teacher.guided else None
-
-            def keep(row: int, state: Tensor, denoised: Tensor) -> None:
-                answers[row] = denoised
-                if added is not None and self.added is not None:
-                    added[row] = self.added
-
-            sample(self.denoise(items), teacher, x, keep, check=True,
-                   guidance=lambda _: self.added)
-            return {"answers": answers} | ({} if added is None else {"added": added})
-
-        known = self.kept("teacher", made, teacher.tensors.values())
+        known = self.kept("teacher", lambda: self._answers(teacher, items),
+                          teacher.tensors.values(), own=True)
         answers, added = (iter(known.get(name, ())) for name in ("answers", "added"))
-        trajectory.follow(items, lambda *_: next(answers), teacher, x, lambda _: next(added))
+        own = known["items"]
+        trajectory.follow(own, lambda *_: next(answers), teacher, self.problem.starts[own],
+                          lambda _: next(added))
+        self.reference[own] = trajectory.states[-1, own]
+
+    def _answers(self, teacher: Solver, items: Tensor) -> Values:
+        """The model's, along the trajectories of this rank's starts."""
+        own = self.ranks.own(items)
+        x = self.problem.starts[own]
+        answers = torch.empty((teacher.steps, *x.shape), dtype=x.dtype)
+        added = torch.zeros_like(answers) if teacher.guided else None
+
+        def keep(row: int, state: Tensor, denoised: Tensor) -> None:
+            answers[row] = denoised
+            if added is not None and self.added is not None:
+                added[row] = self.added
+
+        self.ranks.together(lambda: sample(self.denoise(own), teacher, x, keep, check=True,
+                                           guidance=lambda _: self.added))
+        return {"items": own, "answers": answers} | ({} if added is None else {"added": added})
+
+    def _finish(self, teacher: Solver, items: Tensor) -> None:
+        """The teacher's ends of some starts."""
+        own = self.ranks.own(items)
+        known = self.kept("teacher's ends", lambda: {"items": own, "ends": self._ends(
+            teacher, own)}, teacher.tensors.values(), own=True)
+        self.reference[known["items"]] = known["ends"]
 
     def ends(self, solver: Solver, items: Tensor) -> Tensor:
-        """(len(items), C, ...) finished states of a solver on given starts."""
-        return self.kept("ends", lambda: {"ends": self._ends(solver, items)},
-                         solver.tensors.values())["ends"]
+        """(len(items), C, ...) finished states of a solver on a few starts."""
+        return self.kept("ends", lambda: {"ends": self.ranks.gathered(self._ends(
+            solver, self.ranks.own(items)), items)}, solver.tensors.values())["ends"]
 
     @torch.no_grad()
     def _ends(self, solver: Solver, items: Tensor) -> Tensor:
         parts = items.split(self.problem.batch)  # features are those of one batch
-        return torch.cat([sample(self.denoise(part), solver, self.problem.starts[part],
-                                 feature=self.problem.feature, guidance=lambda _: self.added,
-                                 canvas=self.problem.canvas)
-                          for part in parts])
+        return self.ranks.together(lambda: torch.cat([
+            sample(self.denoise(part), solver, self.problem.starts[part],
+                   feature=self.problem.feature, guidance=lambda _: self.added,
+                   canvas=self.problem.canvas) for part in parts]))
 
     def distances(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items), M) how far a solver lands from the teacher, in each medium."""
         return self.kept("distances", lambda: {"lengths": self._lengths(
-            self._ends(solver, items), items)}, solver.tensors.values())["lengths"]
+            self._ends(solver, self.ranks.own(items)), items)}, solver.tensors.values())["lengths"]
 
     def errors(self, solver: Solver, items: Tensor) -> Tensor:
         """(len(items),) relative errors of a solver on given starts against the teacher."""
         return self.relative(self.distances(solver, items), items)
 
     def errors_of(self, ends: Tensor, items: Tensor) -> Tensor:
-        """(len(items),) relative errors of given ends against the teacher's."""
+        """(len(items),) relative errors against the teacher's, from this rank's ends of them."""
         return self.relative(self._lengths(ends, items), items)
 
     def relative(self, lengths: Tensor, items: Tensor) -> Tensor:
         """(len(items),) relative errors from distances."""
-        return scaled(lengths, self.reference_of(items), self.problem.canvas)
+        self.reference_of(items)
+        return scaled(lengths, self.sizes[items], self.problem.canvas)
 
     def _lengths(self, ends: Tensor, items: Tensor) -> Tensor:
-        return distances(ends, self.reference_of(items), self.problem.canvas)
+        own = self.reference_of(self.ranks.own(items))
+        return self.ranks.gathered(distances(ends, own, self.problem.canvas), items)
 
     def reference_of(self, items: Tensor) -> Tensor:
         """(len(items), C, ...) the teacher's ends.
@@ -250,8 +302,9 @@ class Run:
         solver, pictures = solver.detach(), []
 
         def measured() -> Values:
-            ends = self._ends(solver, self.held_out)
-            pictures.append(ends[:1])
+            own = self.ranks.own(self.held_out)
+            ends = self._ends(solver, own)
+            pictures.extend([ends[:1]] if own[:1].equal(self.held_out[:1]) else [])
             return {"lengths": self._lengths(ends, self.held_out)}
 
         lengths = self.kept("offer", measured, solver.tensors.values())["lengths"]
@@ -274,8 +327,10 @@ class Run:
     def _check(self, calls: int) -> None:
         if self.stop():
             raise SearchStopped(STOPPED)
+        if not self.ranks.alone:
+            return  # what is spent is counted together, operation by operation
         if self.model_calls + calls > self.budget.model_calls:
-            raise SearchStopped(f"budget of {self.budget.model_calls:g} model calls is spent")
+            raise SearchStopped(SPENT.format(self.budget.model_calls))
         if self.seconds > self.budget.seconds:
             raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
 

@@ -90,6 +90,10 @@ class Problem:
         """table/schedule where it is a setting of ComfyUI's own samplers, else ""."""
         return "" if label.partition("/")[2] == self.near else label
 
+    def shown(self, x: Tensor) -> Tensor:
+        """(B, C, ...) what people look at of a state, in the model's units: the first medium."""
+        return self.canvas.parts(x if self.balance is None else x / self.balance.to(x.device))[0]
+
     @property
     def steps(self) -> int:
         """N, the number of model calls of the wanted solver."""

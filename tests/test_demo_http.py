@@ -131,3 +131,28 @@ def test_the_pack_and_comfyui_agree_on_the_solver_of_the_file(server: Server,
     assert preset.solver.nfe == 6
     assert preset.solver.sigmas.dtype == torch.float64
     assert str(ROOT) not in repr(preset.info)
+
+
+@pytest.mark.parametrize("family", ["sd3", "flux_dev", "wan", "cogvideox"])
+def test_the_first_template_runs_with_any_checkpoint(server: Server, family: str) -> None:
+    """ComfyUI's own loader reads it; where nobody has searched, a sentence says what to do."""
+    from demo.tiny import write_tiny
+
+    write_tiny(family, server.base / "models" / "checkpoints")
+    path = examples.DEMO / "Demo - Fast sampling in few steps.json"
+    prompt = to_prompt(json.loads(path.read_text("utf-8")), server.client.object_info())
+    kinds = {node: entry["class_type"] for node, entry in prompt.items()}
+    for node, kind in kinds.items():
+        inputs = prompt[node]["inputs"]
+        if kind == "CheckpointLoaderSimple":
+            inputs["ckpt_name"] = f"tiny_{family}.safetensors"
+        if kind == "VAEDecode":  # random weights come without one
+            prompt[node] = {"class_type": "SaveLatent", "inputs": {
+                "samples": inputs["samples"], "filename_prefix": "tiny"}}
+        if kind == "SaveImage":
+            del prompt[node]
+    outputs = server.client.run(prompt).outputs
+    loads = [node for node, kind in kinds.items() if kind == "SolverSearch_Load"]
+    said = outputs[loads[0]]["text"][0]
+    assert ("Made for the same family" if family == "sd3" else "use Search Solver") in said
+    assert any("latents" in given for given in outputs.values())

@@ -24,16 +24,17 @@ LINES = "# a comment\ncat, night\nhorse, warm\n\neye, mint\n"
 
 
 class Heard:
-    """A teller that remembers, and does something at an event."""
+    """A teller that remembers, and once does something at an event like this."""
 
-    def __init__(self, at: str = "", then: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at: str = "", then: Callable[[], None] = lambda: None,
+                 **like: object) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.states: list[dict[str, Any]] = []
-        self.at, self.then = at, then
+        self.at, self.then, self.like = at, then, like
 
     def tell(self, event: str, lines: Sequence[str] = (), **more: Any) -> None:  # noqa: ANN401
         self.events.append((event, json.loads(json.dumps(more))))
-        if event == self.at:
+        if event == self.at and self.like.items() <= more.items():
             self.at = ""
             self.then()
 
@@ -132,29 +133,55 @@ def test_a_job_is_done_once_and_only_what_is_missing_later(
     assert heard.all("end")[0]["state"] == "found"
 
 
-def test_a_signal_keeps_the_best_and_the_next_start_takes_its_place(
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_keeps_the_best_and_the_next_start_goes_on(
         quick: None, asked: Callable, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    heard = Heard("saved", lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert do(asked("--name", "mine", "--install"), heard) == 0
+    """Stopped while it searches, and again when the first of two presets is measured."""
+    out, arguments = tmp_path / "out", asked("--name", "mine", "--install", steps="4, 5")
+    heard = Heard("saved", terminate)
+    assert do(arguments, heard) == 0
     end, = heard.all("end")
     assert end["state"] == "stopped" and end["installed"] == []
-    assert presets(out)[4].info.state == "unfinished"
-    heard = Heard("saved", lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert do(asked("--name", "mine", "--stopped-exit", "75"), heard) == 75
+    first, = presets(out).values()
+    assert first.info.state == "unfinished" and list(out.rglob("*.journal"))
+
+    heard = Heard("saved", terminate, state="measured")
+    assert do([*arguments, "--stopped-exit", "75"], heard) == 75
+    states = {n: preset.info.state for n, preset in presets(out).items()}
+    assert sorted(states.values()) == ["", "unfinished"] and heard.all("resumed")
+
     heard = Heard()
-    assert do(asked("--name", "mine", "--install"), heard) == 0
+    assert do(arguments, heard) == 0
+    resumed, = heard.all("resumed")
+    assert resumed["calls"] >= 300 and not heard.all("found")
     files = sorted(path.name for path in out.iterdir())
-    assert files == ["mine.json", "mine.safetensors"]
-    assert presets(out)[4].info.state == "" and heard.all("saved")[-1]["state"] == "measured"
-    own = load("nodes.comfy_bridge.folders").own_folder()
-    assert load("presets.store").read(own / "mine.safetensors").id == presets(out)[4].id
+    assert files == ["mine 4 steps.safetensors", "mine 5 steps.safetensors", "mine.json"]
+    assert {preset.info.state for preset in presets(out).values()} == {""}
+    own, read = load("nodes.comfy_bridge.folders").own_folder(), load("presets.store").read
+    assert read(own / "mine 4 steps.safetensors").id == presets(out)[4].id
 
 
 def test_a_signal_before_there_is_anything_is_told(quick: None, asked: Callable) -> None:
     heard = Heard("model", lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(load("headless.exits").Stopped):
         do(asked(), heard)
+
+
+def test_a_second_signal_ends_at_once_but_not_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals, asked = load("headless.signals"), []
+    clock = iter([100.0, 101.0, 110.0])
+    monkeypatch.setattr(signals.time, "monotonic", lambda: next(clock))
+    listener = signals.Listener()
+    listener.stop = lambda: asked.append(True) or True
+    with listener.listening():
+        terminate()
+        terminate()
+        with pytest.raises(load("headless.exits").Stopped):
+            terminate()
+    assert asked == [True]
 
 
 def test_what_cannot_be_is_refused_with_its_code(quick: None, asked: Callable,

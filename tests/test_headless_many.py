@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from .conftest import ROOT, comfyui_path
 from .pack import load
-from .test_headless import CHECKPOINT, LINES, Heard
+from .test_headless import CHECKPOINT, LINES, Heard, do, quick  # noqa: F401  a fixture
 
 SMALL_DOOR = ROOT / "tests" / "small_door.py"
 STEPS = 4
@@ -88,28 +89,45 @@ def preset_in(folder: Path) -> Any:  # noqa: ANN401
     return load("presets.store").read(path)
 
 
+def evidence(folder: Path) -> dict[str, Any]:
+    """What a preset says, but for the seconds it took."""
+    known = asdict(preset_in(folder).info)
+    return {name: value for name, value in known.items() if name != "seconds"}
+
+
+def called(folder: Path) -> int:
+    """Calls of the network in the process that ended a search."""
+    report, = folder.glob("*.json")
+    return json.loads(report.read_text("utf-8"))["calls"]["network"]
+
+
 def journals(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.journal")]
 
 
-@pytest.mark.skipif(comfyui_path() is None, reason="ComfyUI not found")
-def test_killed_and_started_again_it_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    """Beside one that nobody killed; both in processes of their own."""
+def test_killed_and_started_again_it_ends_with_the_same_numbers(quick: None,  # noqa: F811
+                                                                tmp_path: Path) -> None:
+    """Beside one in this process that nobody killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     job = request(tmp_path)
-    process = started(command(*as_arguments({**job, "out": str(killed)})), tmp_path / "log")
+    arguments = command(*as_arguments({**job, "out": str(killed)}))
+    process = started(arguments, tmp_path / "log")
     for event in events(process):
         if event["event"] == "progress" and event["calls"] > 150:
             process.kill()
             break
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
-    undisturbed = started(command(*as_arguments({**job, "out": str(whole)})), tmp_path / "log")
-    again = started(command(*as_arguments({**job, "out": str(killed)})), tmp_path / "log2")
-    said = [list(events(process)) for process in (undisturbed, again)]
-    assert [process.wait() for process in (undisturbed, again)] == [0, 0], said
+    assert journals(killed)
+    again = started(arguments, tmp_path / "log")
+    resumed = list(events(again))
+    assert again.wait() == 0, resumed
+    told = [event for event in resumed if event["event"] == "resumed"]
+    assert len(told) == 1 and told[0]["calls"] >= 100
+    assert do(["search", *as_arguments({**job, "out": str(whole)})], Heard()) == 0
     assert preset_in(killed).id == preset_in(whole).id
-    assert preset_in(killed).info.state == ""
+    assert evidence(killed) == evidence(whole)  # its proof, too, and what it has cost
+    assert called(killed) < called(whole) and not journals(killed)
 
 
 @pytest.mark.skipif(comfyui_path() is None, reason="ComfyUI not found")
@@ -184,6 +202,18 @@ def test_a_signal_is_handed_on_and_nothing_more_is_begun(stand_in: Path) -> None
     end, = heard.all("end")
     assert end["state"] == "stopped" and end["not_begun"] == [2]
     assert [one["verdict"] for one in heard.all("job") if "exit" in one] == ["kept"]
+
+
+def test_a_long_job_says_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = load("headless.runner")
+    clock = iter([0.0, 59.0, 61.0, 90.0, 130.0])
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
+    some = runner.Runner([], [], Heard(), "jobs")
+    job = load("headless.jobs").Job(3, [], None)
+    event = {"calls": 1200, "total": 6000, "seconds_left": 300}
+    said = [some._now_and_then(job, event) for _ in range(5)]
+    line = ["[3] 1,200 of 6,000 model calls, about 5 min left"]
+    assert said == [[], [], line, [], line]
 
 
 def test_an_event_as_long_as_a_solver_is_read(stand_in: Path) -> None:

@@ -97,5 +97,9 @@ def test_pictures_carry_the_pin(pins: Any) -> None:  # noqa: ANN401
     kept = copy.deepcopy(by_name)
     pins.write_pin(by_name, "3", PIN)
     assert by_name == kept
-    for foreign in (None, {}, {"workflow": None}, {"workflow": {"nodes": []}}):
+    for foreign in (None, {}, {"workflow": None}, {"workflow": {"nodes": [None, {}]}},
+                    {"workflow": {"nodes": 3, "definitions": []}},
+                    {"workflow": {"nodes": [{"id": 3, "type": []}],
+                                  "definitions": {"subgraphs": [7, {"id": []}]}}}):
         pins.write_pin(foreign, "3", PIN)
+        pins.write_pin(foreign, "3:4", PIN)

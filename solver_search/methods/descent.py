@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..gradient import recomputed
 from ..parameters import Parameters, Space, to_solver
+from ..ranks import ALONE, Ranks
 from ..records import Values
 from ..run import Run
 from ..sample import sample
@@ -128,13 +129,33 @@ def checked_gradient(run: Run, loss_of: LossOf, raw: Parameters, items: Tensor,
                      met: Solver) -> None:
     """spot_check(), once in a search that goes on."""
     def made() -> Values:
-        spot_check(loss_of, raw, items, met)
+        spot_check(loss_of, raw, items, met, run.ranks)
         return {}
 
     run.kept("gradient checked", made, raw.tensors())
 
 
-def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> None:
+def gradient_of(run: Run, loss_of: Callable[[Tensor], Tensor], tensors: Sequence[Tensor],
+                items: Tensor) -> list[Tensor]:
+    """Gradient of a mean over starts, from what each rank finds on its own."""
+    return _dealt(run.ranks, loss_of, tensors, items)
+
+
+def _dealt(ranks: Ranks, loss_of: Callable[[Tensor], Tensor], tensors: Sequence[Tensor],
+           items: Tensor) -> list[Tensor]:
+    own = ranks.own(items)
+
+    def mine() -> list[Tensor]:
+        if not len(own):
+            return [torch.zeros_like(t) for t in tensors]
+        share = len(own) / len(items)
+        return [share * g for g in torch.autograd.grad(loss_of(own), tensors)]
+
+    return [ranks.summed(gradient) for gradient in ranks.together(mine)]
+
+
+def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver,
+               ranks: Ranks = ALONE) -> None:
     """Compare the gradient with central differences, one random uphill direction per raw tensor.
 
     Some networks drop part of a gradient without an error (in-place edits, fused kernels). Uphill,
@@ -146,6 +167,7 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
     Args:
         items: a few of them are checked.
         met: where targets are taken.
+        ranks: who share the starts.
 
     Raises:
         GradientError: if they differ or there is no gradient.
@@ -154,7 +176,7 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
     generator = torch.Generator().manual_seed(1)
     tensors = [(t.detach() + BESIDE * torch.randn(t.shape, generator=generator, dtype=t.dtype))
                .requires_grad_() for t in raw.tensors()]
-    gradients = _gradients(loss_of, raw, tensors, items, met)
+    gradients = _gradients(loss_of, raw, tensors, items, met, ranks)
     for i, gradient in enumerate(gradients):
         along = [torch.zeros_like(t) for t in tensors]
         sizes = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype).abs()
@@ -162,7 +184,8 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
         slope = float((gradient * along[i]).sum())
         measured = []
         for step in SPOT_CHECK_STEPS:
-            measured.append(_slope(loss_of, raw, tensors, along, items, met, step))
+            measured.append(_slope(lambda there: _mean(ranks, loss_of, raw.with_tensors(there),
+                                                       items, met), tensors, along, step))
             if abs(slope - measured[-1]) <= SPOT_CHECK_TOLERANCE * abs(measured[-1]) + 1e-9:
                 break
         else:
@@ -173,22 +196,30 @@ def spot_check(loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> 
 
 
 def _gradients(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], items: Tensor,
-               met: Solver) -> tuple[Tensor, ...]:
+               met: Solver, ranks: Ranks) -> list[Tensor]:
     """Gradient of the loss; networks with kernels of their own may have none."""
     try:
-        return torch.autograd.grad(loss_of(raw.with_tensors(tensors), items, met), tensors)
+        return _dealt(ranks, lambda own: loss_of(raw.with_tensors(tensors), own, met), tensors,
+                      items)
     except RuntimeError as error:
-        if not is_autograd(error):
+        if not is_autograd(error) or isinstance(error, GradientError):
             raise
         raise GradientError(f"this model cannot be differentiated ({error}). Use the method "
                             "'fit', which needs no gradient.") from error
 
 
-def _slope(loss_of: LossOf, raw: Parameters, tensors: list[Tensor], along: list[Tensor],
-           items: Tensor, met: Solver, step: float) -> float:
+def _mean(ranks: Ranks, loss_of: LossOf, raw: Parameters, items: Tensor, met: Solver) -> float:
+    """The loss of all starts, from what each rank finds on its own."""
+    own = ranks.own(items)
+    share = len(own) / len(items)
+    found = ranks.together(lambda: share * loss_of(raw, own, met).detach() if len(own)
+                           else torch.zeros(()))
+    return float(ranks.summed(found.double()))
+
+
+def _slope(loss: Callable[[list[Tensor]], float], tensors: list[Tensor], along: list[Tensor],
+           step: float) -> float:
     """Central difference of the loss along a direction."""
-    ends = []
-    for sign in (1, -1):
-        there = [t.detach() + sign * step * v for t, v in zip(tensors, along, strict=True)]
-        ends.append(float(loss_of(raw.with_tensors(there), items, met).detach()))
+    ends = [loss([t.detach() + sign * step * v for t, v in zip(tensors, along, strict=True)])
+            for sign in (1, -1)]
     return (ends[0] - ends[1]) / (2 * step)

@@ -139,14 +139,22 @@ def dlms(run: Run, settings: DlmsSettings) -> None:
 
 def _set_gradients(run: Run, learner: Learner, items: Tensor, settings: DlmsSettings,
                    iteration: int) -> None:
-    tensors = learner.tensors
+    tensors, ranks = learner.tensors, run.ranks
+    own = ranks.own(items)
 
-    def made() -> Values:
+    def mine() -> None:
         for tensor in tensors.values():
             tensor.grad = None
-        with torch.autograd.graph.allow_mutation_on_saved_tensors():  # as Flux edits its own
-            accumulate(run, learner, items, settings, iteration=iteration)
-        return {name: t.grad for name, t in tensors.items() if t.grad is not None}
+        if len(own):
+            with torch.autograd.graph.allow_mutation_on_saved_tensors():  # as Flux edits its own
+                accumulate(run, learner, own, settings, iteration=iteration)
+
+    def made() -> Values:
+        ranks.together(mine)
+        learned = ranks.summed(torch.tensor([t.grad is not None for t in tensors.values()]).int())
+        share = len(own) / len(items)
+        return {name: ranks.summed(torch.zeros_like(t) if t.grad is None else share * t.grad)
+                for (name, t), known in zip(tensors.items(), learned, strict=True) if known}
 
     found = run.kept("gradient", made, tensors.values())
     for name, tensor in tensors.items():
@@ -188,13 +196,16 @@ def _features(run: Run) -> int:
     if run.problem.feature is None:
         raise SearchError("a designer network needs features of the model, found none. Use the "
                           "method 'dlms'.")
-    first = run.fitted[:1]
+    first = run.ranks.own(run.fitted[:1])
     x = run.problem.starts[first]
 
-    def made() -> Values:
+    def asked() -> int:
         with torch.no_grad():
-            run.call(x, torch.full((1,), run.problem.sigma_max).to(x), first)
-        return {"features": torch.tensor(run.problem.feature().shape[1])}
+            run.call(x, torch.full((len(x),), run.problem.sigma_max).to(x), first)
+        return run.problem.feature().shape[1] if len(x) else 0
+
+    def made() -> Values:
+        return {"features": run.ranks.summed(torch.tensor(run.ranks.together(asked)))}
 
     return int(run.kept("features", made)["features"])
 

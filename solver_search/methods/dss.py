@@ -31,6 +31,7 @@ from .descent import (
     checked_gradient,
     cosine,
     due,
+    gradient_of,
     within_budget,
 )
 
@@ -122,10 +123,13 @@ def _gradients(run: Run, loss_of: LossOf, raw: Parameters, items: Tensor,
                iteration: int) -> list[Tensor]:
     tensors = raw.tensors()
 
-    def made() -> Values:
-        loss = loss_of(raw, items)
+    def loss_on(own: Tensor) -> Tensor:
+        loss = loss_of(raw, own)
         check_finite(loss, iteration)
-        found = torch.autograd.grad(loss, tensors)
+        return loss
+
+    def made() -> Values:
+        found = gradient_of(run, loss_on, tensors, items)
         return {str(k): gradient for k, gradient in enumerate(found)}
 
     found = run.kept("gradient", made, tensors)

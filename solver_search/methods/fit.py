@@ -26,7 +26,7 @@ from ..solver import Solver, SolverError, make_solver
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 from .coordinates import linearisation_calls
-from .known import Known, best_known, local_error
+from .known import Known, best_known, local_errors
 from .refine import Refinement, robust
 from .rows import ALL_ALIKE, RIDGE, Apart, TeacherFit, fit_rows
 
@@ -148,8 +148,9 @@ def _ease(run: Run, teacher: Trajectory, schedule: str) -> float:
     sigmas = run.problem.schedules[schedule]
     fit = TeacherFit(run, teacher, items, free=False, apart=ALL_ALIKE, ridge=RIDGE[False])
     way = fit.walk(sigmas)
-    states = torch.stack([teacher.at(float(sigma), items) for sigma in sigmas])
-    return local_error(fit.solver(sigmas, way), states, torch.stack(way.outputs))
+    states = torch.stack([teacher.at(float(sigma), fit.own) for sigma in sigmas])
+    missed = local_errors(fit.solver(sigmas, way), states, torch.stack(way.outputs))
+    return float(run.ranks.gathered(missed, items).mean())
 
 
 def _part(run: Run, calls: int, most: int) -> int:

@@ -40,9 +40,17 @@ def gits(run: Run, settings: GitsSettings) -> None:
     problem = run.problem
     teacher = run.trace(accurate_teacher(settings.teacher_calls, problem.sigma_max,
                                          flow=problem.flow))
-    path = cheapest_path(jump_costs(teacher, run.fitted), problem.steps, settings.gamma)
+    path = cheapest_path(_costs(run, teacher), problem.steps, settings.gamma)
     for name in TABLES:
         run.offer(TABLEAUS[name](teacher.sigmas[path], flow=problem.flow), f"{name} on gits steps")
+
+
+def _costs(run: Run, teacher: Trajectory) -> Tensor:
+    """jump_costs() of all starts, of which each rank knows its own."""
+    own, count = run.ranks.own(run.fitted), len(teacher.sigmas)
+    cost = jump_costs(teacher, own) * (len(own) / len(run.fitted)) if len(own) else (
+        torch.zeros(count, count, dtype=torch.float64))
+    return run.ranks.summed(cost)
 
 
 def jump_costs(teacher: Trajectory, items: Tensor) -> Tensor:

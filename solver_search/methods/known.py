@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..forms import denoised_steps
+from ..ranks import ALONE, Ranks
 from ..run import Run
 from ..search import Problem
 from ..solver import Solver, SolverError
@@ -81,7 +82,7 @@ def best_known(run: Run, teacher: Trajectory, items: Tensor, share: float) -> li
         `items` as the share pays for.
     """
     run.stage = "known"
-    left = ranked(run.problem, teacher, run.tables)
+    left = ranked(run.problem, teacher, run.tables, run.ranks)
     affordable = share * run.budget.model_calls / run.problem.steps
     rounds = _rounds(int(max(1, min(len(items), affordable / FINALISTS))))
     for before, until in pairwise([0, *rounds]):
@@ -94,14 +95,16 @@ def best_known(run: Run, teacher: Trajectory, items: Tensor, share: float) -> li
 
 
 @torch.no_grad()
-def ranked(problem: Problem, teacher: Trajectory, tables: tuple[str, ...] = ()) -> list[Known]:
+def ranked(problem: Problem, teacher: Trajectory, tables: tuple[str, ...] = (),
+           ranks: Ranks = ALONE) -> list[Known]:
     """All tables, or those named, on all schedules, untried, the most promising first; costs no
     model call.
 
     Tables that blow up by themselves are left out (free rows of ipndm_v, see there).
     """
     tables = tables or (HANDCRAFTED if problem.flow else HANDCRAFTED + EPS_ONLY)
-    few, found = torch.arange(min(TRACED, teacher.states.shape[1])), []
+    every, found = torch.arange(min(TRACED, teacher.states.shape[1])), []
+    few, missed = ranks.own(every), []
     for schedule, sigmas in problem.schedules.items():
         states = torch.stack([teacher.at(float(sigma), few) for sigma in sigmas])
         outputs = torch.stack([teacher.denoised(float(sigma), few) for sigma in sigmas[:-1]])
@@ -111,11 +114,14 @@ def ranked(problem: Problem, teacher: Trajectory, tables: tuple[str, ...] = ()) 
             except SolverError:
                 continue
             known = Known(f"{name}/{schedule}", solver, torch.zeros(0), torch.zeros(0))
-            found.append((local_error(solver, states, outputs), known))
-    return [known for _, known in sorted(found, key=lambda pair: pair[0])]
+            found.append(known)
+            missed.append(local_errors(solver, states, outputs))
+    means = ranks.gathered(torch.stack(missed, dim=1), every).mean(0).tolist()
+    return [known for _, known in sorted(zip(means, found, strict=True),
+                                         key=lambda pair: pair[0])]
 
 
-def local_error(solver: Solver, states: Tensor, outputs: Tensor) -> float:
+def local_errors(solver: Solver, states: Tensor, outputs: Tensor) -> Tensor:
     """How far a solver's steps, each from true states and outputs, miss the true states.
 
     Args:
@@ -123,14 +129,14 @@ def local_error(solver: Solver, states: Tensor, outputs: Tensor) -> float:
         outputs: (N, S, C, ...) denoised there.
 
     Returns:
-        the module's measure, its mean over the starts.
+        (S,) the module's measure.
     """
     ratio, rows = (t.to(states) for t in denoised_steps(solver))
     stepped = torch.einsum("n,n...->n...", ratio, states[:-1]) + torch.einsum(
         "nj,j...->n...", rows, outputs)
     weight = (1 + solver.sigmas[1:, None].to(states)) ** -2
     missed = (weight * (stepped - states[1:]).flatten(2).norm(dim=2)).norm(dim=0)
-    return float((missed / states[-1].flatten(1).norm(dim=1)).mean())
+    return missed / states[-1].flatten(1).norm(dim=1)
 
 
 def _rounds(most: int) -> list[int]:

@@ -97,8 +97,10 @@ class Refinement:
 
     def _linearised(self, along: list[Coordinate], part: Tensor) -> Quadratic:
         def made() -> Values:
-            found = _linearised(self.run, self.raw, self.space, along, part)
-            return {"hessian": found.hessian, "slope": found.slope}
+            ranks = self.run.ranks
+            found = ranks.together(lambda: _linearised(self.run, self.raw, self.space, along,
+                                                       ranks.own(part)))
+            return {"hessian": ranks.summed(found.hessian), "slope": ranks.summed(found.slope)}
 
         return Quadratic(**self.run.kept("linearised", made, self.raw.tensors()),
                          centre=values(self.raw, along))
@@ -167,7 +169,9 @@ def _linearised(run: Run, raw: Parameters, space: Space, along: list[Coordinate]
     neighbours = [to_solver(moved(raw, space, along, one), space) for one in torch.diag(steps)]
     hessian = torch.zeros(len(along), len(along), dtype=torch.float64)
     slope = torch.zeros(len(along), dtype=torch.float64)
-    size = float(run.reference_of(run.fitted).flatten(1).norm(dim=1).square().mean().sqrt())
+    own = run.reference_of(run.ranks.own(run.fitted))
+    norms = run.ranks.gathered(own.flatten(1).norm(dim=1), run.fitted)
+    size = float(norms.square().mean().sqrt())
     for items in part.split(run.problem.batch):
         calls, ends = base_run(run, to_solver(raw, space), items)
         targets = run.reference_of(items)

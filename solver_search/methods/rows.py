@@ -23,6 +23,7 @@ from torch import Tensor
 from ..bases import BASES, Basis
 from ..canvas import Canvas
 from ..forms import denoised_steps, from_denoised_rows, gathered
+from ..ranks import Ranks
 from ..run import Run
 from ..solver import Solver, SolverError
 from ..tableaus import TABLEAUS
@@ -119,10 +120,15 @@ class RowFit:
     ridge: float
     told: Tensor | None = None
 
+    @property
+    def own(self) -> Tensor:
+        """Those of the starts that this rank runs."""
+        return self.run.ranks.own(self.items)
+
     @torch.no_grad()
     def walk(self, sigmas: Tensor) -> Way:
         """The whole way over (N + 1,) noise levels that fall to 0."""
-        way = Way(self.run.problem.starts[self.items])
+        way = Way(self.run.problem.starts[self.own])
         for n in range(len(sigmas) - 1):
             way = self._stepped(self._called(way, sigmas[n]), sigmas, n)
         return way
@@ -142,14 +148,14 @@ class RowFit:
 
     def _called(self, way: Way, sigma: Tensor) -> Way:
         asked = (sigma if self.told is None else self.told[len(way.outputs)]).to(way.x)
-        denoised = self.run.denoise(self.items)(way.x, asked)
+        denoised = self.run.ranks.together(lambda: self.run.denoise(self.own)(way.x, asked))
         added = (self.run.added,) if self.apart.guidance else ()
         return replace(way, outputs=(*way.outputs, denoised), added=(*way.added, *added))
 
     def _stepped(self, way: Way, sigmas: Tensor, n: int) -> Way:
-        target = self.teacher.at(float(sigmas[n + 1]), self.items).to(way.x)
+        target = self.teacher.at(float(sigmas[n + 1]), self.own).to(way.x)
         step = _Step(way.x, way.outputs, way.added, target, float(sigmas[n + 1] / sigmas[n]),
-                     self.ridge)
+                     self.ridge, self.items, self.run.ranks)
         prior = _prior_rows(self.run, sigmas)[n, : n + 1]
         known = Row(prior, torch.zeros(len(way.added), dtype=torch.float64))
         means = self.apart.mean_of(self.run.problem.canvas)
@@ -161,7 +167,7 @@ class TeacherFit(RowFit):
     """Rows fitted on the teacher's own states: no model call."""
 
     def _called(self, way: Way, sigma: Tensor) -> Way:
-        there, denoised = (state(float(sigma), self.items)
+        there, denoised = (state(float(sigma), self.own)
                            for state in (self.teacher.at, self.teacher.denoised))
         return replace(way, x=there, outputs=(*way.outputs, denoised))
 
@@ -182,7 +188,7 @@ class Row:
 @dataclass(frozen=True)
 class _Step:
     """Where one step begins, the outputs it may use, what guidance added in them (empty: not
-    apart), where the teacher is after it, and the ridge.
+    apart), where the teacher is after it, the ridge, and who has which of the starts.
 
     Starts lie along the first dimension of states and outputs; r is sigma' / sigma.
     """
@@ -193,6 +199,8 @@ class _Step:
     target: Tensor
     r: float
     ridge: float
+    items: Tensor
+    ranks: Ranks
 
     def fitted(self, known: Row, *, free: bool, means: Callable[[Tensor], Tensor] | None,
                ) -> tuple[Tensor, Row, Row]:
@@ -223,19 +231,23 @@ class _Step:
             share * (d - outputs[-1]) for d in outputs[:-1]]
         own = len(columns)
         columns += [share * g for g in self.added]
-        sizes = [share ** 2 * float(outputs[-1].square().sum())] * len(columns)
+        sizes = [share ** 2 * self._square(outputs[-1])] * len(columns)
         if scaled and self.r > 0:
             columns.append(self.r * self.x)
-            sizes.append(self.r ** 2 * float(self.x.square().sum()))
+            sizes.append(self.r ** 2 * self._square(self.x))
         if not columns:
             return known
-        gram, slope = _gram(columns, self.target - self.after(known))
+        gram, slope = (self.ranks.gathered(t, self.items)
+                       for t in _gram(columns, self.target - self.after(known)))
         least = torch.diag(torch.tensor(sizes, dtype=torch.float64).clamp_min(NOTHING))
         pull = _pull(gram, slope, self.ridge * least)
         change = torch.linalg.solve(gram.sum(0) + pull * self.ridge * least, slope.sum(0))
         moved, added, factor = change.tensor_split([own, own + len(self.added)])
         moved = moved if free else torch.cat([moved, -moved.sum()[None]])
         return Row(known.own + moved, known.added + added, known.factor + float(factor.sum()))
+
+    def _square(self, x: Tensor) -> float:
+        return float(self.ranks.summed(x.square().sum()))
 
 
 def _tabled(rows: Sequence[Tensor]) -> Tensor:
@@ -248,12 +260,14 @@ def _tabled(rows: Sequence[Tensor]) -> Tensor:
 
 def _gram(columns: list[Tensor], rest: Tensor) -> tuple[Tensor, Tensor]:
     """(S, P, P) and (S, P) inner products of each start, in float64."""
-    gram, slope = [], []
+    count = len(columns)
+    gram, slope = ([torch.zeros(0, *shape, dtype=torch.float64)] for shape in (
+        (count, count), (count,)))
     for s in range(len(rest)):
         a = precise(torch.stack([c[s].flatten() for c in columns]))
-        gram.append((a @ a.T).double())
-        slope.append((a @ precise(rest[s].flatten())).double())
-    return torch.stack(gram), torch.stack(slope)
+        gram.append((a @ a.T).double()[None])
+        slope.append((a @ precise(rest[s].flatten())).double()[None])
+    return torch.cat(gram), torch.cat(slope)
 
 
 def _pull(gram: Tensor, slope: Tensor, ridge: Tensor) -> float:

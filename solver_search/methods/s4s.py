@@ -36,6 +36,7 @@ from .descent import (
     checked_gradient,
     cosine,
     due,
+    gradient_of,
     relative_square,
     within_budget,
 )
@@ -187,10 +188,15 @@ class _Descent:
     def _gradients(self, learned: dict[str, Tensor], items: Tensor) -> Values:
         """Of what is learned; and where the starts then are, if they move."""
         moves = self.moves[items].requires_grad_()
-        loss = self._loss(replace(self.raw, **learned), items, moves)
-        check_finite(loss, self.done)
-        *own, gradient = torch.autograd.grad(loss, [*learned.values(), moves])
-        found = dict(zip(learned, own, strict=True))
+
+        def loss_on(own: Tensor) -> Tensor:
+            mine = moves[(items[:, None] == own).any(dim=1)]
+            loss = self._loss(replace(self.raw, **learned), own, mine)
+            check_finite(loss, self.done)
+            return loss
+
+        *found, gradient = gradient_of(self.run, loss_on, [*learned.values(), moves], items)
+        found = dict(zip(learned, found, strict=True))
         if self.settings.radius > 0:
             found["moves"] = self._moved(moves.detach(), gradient, items)
         return found

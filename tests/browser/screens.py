@@ -28,7 +28,7 @@ from .page import FrontEnd
 from .workflows import comparing, preset_bytes, searching, with_preset
 
 FOLDER = ROOT / "docs" / "screenshots"
-VIEW = {"width": 1500, "height": 1000}
+VIEW = {"width": 1500, "height": 1250}
 MARGIN = 14  # pixels around a node or a window
 SECONDS = 900  # for a run on a busy machine
 FRIEND = "friends fast six.safetensors"
@@ -41,6 +41,16 @@ NODE_BOX = """(app, id) => {
   const scale = app.canvas.ds.scale;
   return { x: canvas.x + x, y: canvas.y + y, width: node.size[0] * scale,
            height: (node.size[1] + title) * scale };
+}"""
+ALL_NODES_BOX = """(app) => {
+  const boxes = app.rootGraph.nodes.map((node) => [...node.pos, ...node.size]);
+  const left = Math.min(...boxes.map(([x]) => x)), top = Math.min(...boxes.map(([, y]) => y)) - 30;
+  const right = Math.max(...boxes.map(([x, , w]) => x + w));
+  const bottom = Math.max(...boxes.map(([, y, , h]) => y + h));
+  const canvas = app.canvas.canvas.getBoundingClientRect(), scale = app.canvas.ds.scale;
+  const [x, y] = app.canvas.ds.convertOffsetToCanvas([left, top]);
+  return { x: canvas.x + x, y: canvas.y + y, width: (right - left) * scale,
+           height: (bottom - top) * scale };
 }"""
 SHOW = """(app, [id, scale]) => {
   const node = app.rootGraph.getNodeById(id), ds = app.canvas.ds;
@@ -129,8 +139,9 @@ def live_search(front: FrontEnd) -> Callable[[], Box]:
     ids = front.build(searching("portrait", effort="standard", steps="6", cfg=2.5))
     front.js("(app) => app.queuePrompt(0, 1)")
     front.page.wait_for_function(
-        "() => window.happened.filter(([n, s]) => n === 'solver_search.progress' &&"
-        " s.best && s.baseline).length > 12", timeout=SECONDS * 1000)
+        "() => window.happened.some(([n, s]) => n === 'solver_search.progress' && s.baseline"
+        " && s.curve.length > 5 && s.best.error < 0.8 * s.baseline.error)",
+        timeout=SECONDS * 1000)
     return node(front, ids["search"])
 
 
@@ -144,10 +155,11 @@ def compare(front: FrontEnd) -> Callable[[], Box]:
 
 def template(front: FrontEnd) -> Callable[[], Box]:
     """A template as it opens."""
-    front.template("solver-search-demo", "Demo - Fast sampling in few steps")
+    front.template("solver-search-demo", "Demo - Speed without Turbo or Lightning LoRA")
     front.wait_js("(app) => app.rootGraph.nodes.length > 5")
+    front.command("Comfy.Canvas.FitView")
     front.page.wait_for_timeout(1500)
-    return lambda: {"x": 60, "y": 90, "width": 1400, "height": 760}
+    return lambda: front.js(ALL_NODES_BOX)
 
 
 PICTURES = (solvers_tab, measured, share, drop, card, warning, live_search, compare, template)
@@ -199,7 +211,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with opened() as (server, context):
         for name in wanted:
-            save_settings(server, SETTINGS)
+            save_settings(server, {**SETTINGS, "Comfy.Minimap.Visible": False,
+                                   "LiteGraph.Canvas.MinFontSizeForLOD": 0})
             page = context.new_page()
             page.set_default_timeout(60_000)
             front = FrontEnd(page, server)

@@ -31,12 +31,16 @@ LEFT = """([root, controls]) => [...document.querySelectorAll(root)].flatMap((r)
     && e.type !== "file").map((e) => e.outerHTML.slice(0, 120))"""
 # Ratio of contrast of each text to what lies behind it; alpha is laid over, pictures left out.
 FAINT = """([root, least]) => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const known = new Map();
   const paint = (text) => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    if (known.has(text)) return known.get(text);
+    canvas.clearRect(0, 0, 1, 1);
     canvas.fillStyle = text;
     canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
+    known.set(text, [r, g, b, a / 255]);
+    return known.get(text);
   };
   const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
   const behind = (element) => {
@@ -120,6 +124,9 @@ def test_what_stands_on_nodes(front: FrontEnd, renderer: str, presets: Path, kin
     front.select(ids[kind])
     front.page.wait_for_timeout(1000)
     check(front, ".solver-search-card, .solver-search-said, .solver-search-compare")
+    if kind == "search":
+        front.command("Workspace.ToggleBottomPanelTab.solver-search")
+        check(front, ".solver-search-card.panel")
 
 
 def test_the_dialog_of_a_dropped_file(front: FrontEnd, presets: Path) -> None:
@@ -129,10 +136,3 @@ def test_the_dialog_of_a_dropped_file(front: FrontEnd, presets: Path) -> None:
     check(front, "dialog[open]", 2)
     front.page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-
-
-def test_the_panel_of_searches(front: FrontEnd, presets: Path) -> None:
-    front.build(searching("panel"))
-    assert front.run() == "execution_success"
-    front.command("Workspace.ToggleBottomPanelTab.solver-search")
-    check(front, ".solver-search-card.panel")

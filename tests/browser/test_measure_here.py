@@ -65,3 +65,18 @@ def test_without_a_sampler_it_says_what_is_missing(front: FrontEnd, friend: str)
     card = card_of(front, friend)
     card.get_by_role("button", name="Measure friend here").click()
     card.get_by_text("There is no KSampler in this workflow").wait_for()
+
+
+def test_a_sampler_in_a_subgraph_is_measured_on_as_well(front: FrontEnd, friend: str) -> None:
+    ids = front.build(with_preset())
+    front.reload()
+    front.js("(app, ids) => app.canvas.selectItems(ids.map((id) => "
+             "app.rootGraph.getNodeById(id)))", [ids["sampler"], ids["use"]])
+    front.command("Comfy.Graph.ConvertToSubgraph")
+    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    open_tab(front)
+    card = card_of(front, friend)
+    card.get_by_role("button", name="Measure friend here").click()
+    card.get_by_text("Measuring: ").wait_for(timeout=120_000)
+    card.get_by_role("button", name="Stop").click()
+    card.get_by_text("Stopped. Nothing was kept.").wait_for()

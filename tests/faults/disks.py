@@ -23,12 +23,14 @@ class Disk:
         name: in words.
         act: does it.
         unsaved: whether nothing can be saved from then on.
+        hopeless: whether ComfyUI cannot go on itself.
         fast: see Fault.
     """
 
     def __init__(self, name: str, act: Callable[[Stage], None] = lambda stage: None, *,
-                 unsaved: bool = False, fast: bool = False) -> None:
+                 unsaved: bool = False, hopeless: bool = False, fast: bool = False) -> None:
         self.name, self.act, self.unsaved, self.fast = name, act, unsaved, fast
+        self.hopeless = hopeless
 
     def happen(self, stage: Stage) -> None:
         """Now."""
@@ -148,7 +150,7 @@ def _link(stage: Stage) -> None:
 
 
 DISKS = (
-    Disk("a folder that is gone", moved(), fast=True),
+    Disk("a folder that is gone", moved()),
     Disk("a file in the folder's place", moved(lambda s: s.folder.write_bytes(b"")), unsaved=True,
          fast=True),
     Disk("a link to another folder in its place", moved(lambda s: s.folder.symlink_to(s.moved))),
@@ -157,10 +159,11 @@ DISKS = (
     Disk("a link to itself in its place", moved(lambda s: s.folder.symlink_to(s.folder.name)),
          unsaved=True),
     Disk("a pipe in its place", moved(lambda s: os.mkfifo(s.folder)), unsaved=True),
-    Full("a full disk", unsaved=True, fast=True),
+    Full("a full disk", unsaved=True),
     Limited("a disk that takes no byte more", resource.RLIMIT_FSIZE, lambda: 0, unsaved=True,
             fast=True),
-    Limited("no file handle left", resource.RLIMIT_NOFILE, lambda: 3, unsaved=True),
+    Limited("no file handle left", resource.RLIMIT_NOFILE, lambda: 3, unsaved=True,
+            hopeless=True),
     ReadOnly("a folder that may not be written", unsaved=True),
     Disk("another file of its name", instead(_foreign), fast=True),
     Disk("a folder of its name", instead(lambda s: (s.folder / PRESET).mkdir())),

@@ -93,12 +93,14 @@ def broken(stage: Stage) -> Problems:
     handler.emit = lambda record: lines.append(record.getMessage())
     log, disabled = logging.getLogger("solver-search"), logging.root.manager.disable
     log.addHandler(handler)
+    log.propagate = False
     logging.disable(logging.NOTSET)
     try:
         for _ in range(3):
             listing(stage)
     finally:
         log.removeHandler(handler)
+        log.propagate = True
         logging.disable(disabled)
     one = len(lines) == 1 and "\n" not in lines[0]
     return [] if one else [f"{len(lines)} lines of log: {lines[:2]}"]

@@ -49,7 +49,6 @@ class Fault:
         model: what is searched; None: the family's model as it is.
         around: what else is otherwise during the search.
         given: further inputs of the node.
-        previews: whether ComfyUI can still show a picture on the node.
         fast: whether it belongs to every run of the tests.
     """
 
@@ -64,7 +63,6 @@ class Fault:
     model: Callable[[Stage], Any] | None = None
     around: Callable[[Stage], contextlib.AbstractContextManager] | None = None
     given: dict[str, Any] = field(default_factory=dict)
-    previews: bool = True
     fast: bool = False
 
 
@@ -97,8 +95,8 @@ class Runner:
         """The ending, and what did not hold, in words; [] if all did."""
         stage = self.stage
         model = stage.subjects[fault.family].model if fault.model is None else fault.model(stage)
-        picture = stage.picture(fault.family, model)
         number = 0 if fault.when is None else fault.when(self._census(fault))
+        picture = stage.picture(fault.family, model)  # its patches are in place now
         emptied(stage, bystander=True)
         before, files = traces(model), contents(stage.folder)
         drawn = random.getstate()
@@ -110,9 +108,10 @@ class Runner:
         problems = [*_files_lost(stage, files), *_left_behind(stage)]
         problems += _unsaved(stage, fault, seen, ending)
         del seen
-        problems += _wrong_end(fault, ending) + _untrue(stage, fault, ending)
+        problems += _wrong_end(fault, ending) + _untrue(fault, ending)
+        problems += _journal_left(stage, fault, ending)
         ending = Ending(ending.kind, ending.words)  # nothing of the search is held any more
-        if ending.kind in HANDED_OUT and fault.previews:
+        if ending.kind in HANDED_OUT:
             before |= random_after(drawn)
         problems += differences(before, traces(model))
         if not torch.equal(stage.picture(fault.family, model), picture):
@@ -192,7 +191,7 @@ def _wrong_end(fault: Fault, ending: Ending) -> list[str]:
     return found
 
 
-def _untrue(stage: Stage, fault: Fault, ending: Ending) -> list[str]:
+def _untrue(fault: Fault, ending: Ending) -> list[str]:
     """What is said and is not so, or is no sentence."""
     found = []
     lines = [line for line in ending.words.split("\n") if line]
@@ -222,7 +221,7 @@ def _unsaved(stage: Stage, fault: Fault, seen: Census, ending: Ending) -> list[s
     if wanted is None:
         was = seen.calls[min(seen.hurt)][1] if seen.hurt else False
         wanted = was or ending.kind in HANDED_OUT
-    found = [] if not wanted or sound else ["nothing is on disk of a solver that was found"]
+    found = [] if not wanted or sound else ["lost: a solver that was found"]
     found += [f"{name} is said to be saved" for name in
               re.findall(r"[Ss]aved as '([^']*)'", ending.words)
               if f"{name}.safetensors" not in sound]
@@ -237,10 +236,16 @@ def _unsaved(stage: Stage, fault: Fault, seen: Census, ending: Ending) -> list[s
 
 def _files_lost(stage: Stage, before: dict[str, str]) -> list[str]:
     now = contents(stage.folder) | contents(stage.moved)
-    return [f"{name} is {now.get(name, 'gone')}" for name, what in before.items()
+    return [f"lost: {name} is {now.get(name, 'gone')}" for name, what in before.items()
             if now.get(name) != what]
 
 
 def _left_behind(stage: Stage) -> list[str]:
     return [f"left behind: {name}" for name in contents(stage.folder)
             if not ALLOWED.fullmatch(name)]
+
+
+def _journal_left(stage: Stage, fault: Fault, ending: Ending) -> list[str]:
+    """A search that has all it wanted needs its journal no more."""
+    done = ending.kind == WHOLE and fault.around is None
+    return [f"left behind: {path.name}" for path in stage.folder.rglob("*.journal") if done]

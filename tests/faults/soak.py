@@ -55,11 +55,11 @@ class Line:
 
 def soak(stage: Stage, rounds: int) -> Line:
     """Search, use what was found, delete it; each round differently."""
-    stage.picture()
+    for number in range(len(METHODS)):  # what each method keeps for good is kept then
+        _round(stage, number)
     points = [_point(0)]
     for number in range(rounds):
-        with contextlib.suppress(FileNotFoundError):
-            _round(stage, number)
+        _round(stage, number)
         if (number + 1) % max(1, rounds // POINTS) == 0:
             points.append(_point(number + 1))
             sys.stdout.write(f"{points[-1]}\n")

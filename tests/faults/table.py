@@ -62,7 +62,8 @@ MOMENTS: dict[str, Moment] = {
 EARLY = ("the first call", "the third call", "the timed call", "a call of the teacher")
 LATE = "the call after the first best", "the last call of the search"
 MEASURING = "the first call of measuring", "the last call"
-FAST = ("a call of the teacher", "the call after the first best", "the first call of measuring")
+FAST = (("NaN", "a call of the teacher"), ("NaN", "the first call of measuring"),
+        ("an error of another pack", "the call after the first best"))
 
 
 def out_of_memory() -> BaseException:
@@ -99,7 +100,7 @@ def _lasting() -> Iterator[Fault]:
             says = "" if moment == "the last call" else says
             yield Fault(f"{name} from {moment} on", _ends(name, moment),
                         lambda stage, n, hurt=hurt: since(n, hurt), when, says,
-                        fast=name in ("NaN", "an error of another pack") and moment in FAST)
+                        fast=(name, moment) in FAST)
 
 
 def _once() -> Iterator[Fault]:
@@ -191,13 +192,13 @@ def _of_the_model() -> Iterator[Fault]:
     for family in (FLOW, EPS):
         yield Fault(f"{family}: another patch has replaced its noise levels", (WHOLE,),
                     model=other_levels(family), family=family, fast=family == EPS)
+        later = MOMENTS["the call after the first best"]  # it may search with fewer calls
         yield Fault(f"{family}: such a model that breaks off", (BROKEN,),
-                    lambda stage, n: since(n, LASTING["NaN"][0]),
-                    MOMENTS["the last call of the search"], "NaN", model=other_levels(family),
-                    family=family)
-        yield Fault(f"{family}: such a model that is cancelled", (CANCELLED,),
-                    lambda stage, n: at(n, doing(cancel)), MOMENTS["the last call of the search"],
+                    lambda stage, n: since(n, LASTING["NaN"][0]), later, "NaN",
                     model=other_levels(family), family=family)
+        yield Fault(f"{family}: such a model that is cancelled", (CANCELLED,),
+                    lambda stage, n: at(n, doing(cancel)), later, model=other_levels(family),
+                    family=family)
     for moment in ("the call after the first best", "the first call of measuring"):
         for name in ("NaN", "an error of another pack"):
             yield Fault(f"{EPS}: {name} from {moment} on", _ends(name, moment),
@@ -223,10 +224,11 @@ def _of_disks() -> Iterator[Fault]:
     first, later = (MOMENTS[m] for m in ("a call of the teacher", "the call after the first best"))
     for fault in disks.DISKS:
         for moment, when in (("before anything is saved", first), ("after the first save", later)):
-            yield Fault(f"{fault.name} {moment}", (WHOLE,),
+            ends = (WHOLE, BROKEN, UNMEASURED, RAISED) if fault.hopeless else (WHOLE,)
+            says = "" if fault.hopeless else "could not be" if fault.unsaved else "Saved as"
+            yield Fault(f"{fault.name} {moment}", ends,
                         lambda stage, n, fault=fault: at(n, doing(lambda: fault.happen(stage))),
-                        when, "could not be saved" if fault.unsaved else "Saved as",
-                        saved=not fault.unsaved, around=fault.around,
+                        when, says, saved=not fault.unsaved, around=fault.around,
                         fast=fault.fast and when is later)
 
 

@@ -17,7 +17,7 @@ from .bytewise import damaged
 from .tricks import TEXTS, tricky
 
 NAMES = ("a.safetensors", "A.safetensors", "../a.safetensors", "/etc/a.safetensors", "a/",
-         "..\\..\\a.safetensors", "C:\\a.safetensors", "a/../../b.safetensors", ".safetensors",
+         "..\\..\\a.safetensors", "C:a.safetensors", "a/../../b.safetensors", ".safetensors",
          "con.safetensors", "a.safetensors.", "a.safetensors\0.txt", " .safetensors", "a.txt", "",
          "x" * 300 + ".safetensors", "\u202ea.safetensors", ".hidden.safetensors", "a.SAFETENSORS",
          "b" * 60_000 + ".safetensors", "a.safetensors/b", "\u0301.safetensors")

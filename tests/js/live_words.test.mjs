@@ -47,7 +47,7 @@ test("before a search its last cost is told, or that it will be", () => {
 
 test("what a search does is said in the page's language, and what is not known as it came", () => {
   const sentence = "Fitting 6 steps to your model. Already 38% closer than the best built-in setting tried.";
-  assert.equal(doing({ sentence }), sentence.replace("38%", "38 %"));
+  assert.equal(doing({ sentence }), "Fitting 6 steps to your model."); // the gain stands beside
   speak({ "Fitting {steps} steps to your model.": "{steps} Schritte werden angepasst." });
   assert.equal(doing({ sentence: "Fitting 6 steps to your model." }), "6 Schritte werden angepasst.");
   assert.equal(doing({ sentence: "This takes 5 steps of luck." }), "This takes 5 steps of luck.");

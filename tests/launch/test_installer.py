@@ -44,6 +44,19 @@ def test_a_failing_command_shows_the_end_of_its_own_output(tmp_path: Path) -> No
     assert "an earlier failure" not in str(caught.value)
 
 
+def test_no_network_is_said_first(tmp_path: Path) -> None:
+    """pip's last lines then speak of versions that do not fit together."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "1", "--timeout",
+           "1", "--no-cache-dir", "--index-url", "http://127.0.0.1:9/simple", "--no-input",
+           "--isolated", "-d", str(tmp_path), "no-such-package-of-ours"]
+    with pytest.raises(CommandError) as caught:
+        run_logged(pip, tmp_path / "log", lambda: None)
+    assert str(caught.value).startswith("A server could not be reached")
+    with pytest.raises(CommandError) as other:
+        run_logged([sys.executable, "-c", "raise SystemExit(1)"], tmp_path / "log", lambda: None)
+    assert str(other.value).startswith("Failed: ")
+
+
 def test_constraints_are_exact_and_hold_on_every_system() -> None:
     lines = [line for line in CONSTRAINTS.read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)

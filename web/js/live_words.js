@@ -28,12 +28,11 @@ export function standing(state) {
     : t("Level with the best built-in so far");
 }
 
-/** What a running search does; a sentence of the server that is not known stays English. @param {any} state */
+/** What a running search does, without how far it has come: see `standing`. A sentence of the server that is not known stays English. @param {any} state */
 export function doing(state) {
   const said = state.sentence ?? "";
   const steps = /(\d+) steps/.exec(said)?.[1] ?? "";
-  const gain = / Already (\d+)% closer/.exec(said)?.[1];
-  const first = said.replace(/ Already .*/, "").replace(/\d+ steps/, "{steps} steps");
+  const first = said.replace(/ Already .*/, "");
   /** @type {Record<string, string>} */
   const words = {
     "Loading the model and timing it.": t("Loading the model and timing it."),
@@ -45,8 +44,7 @@ export function doing(state) {
     "Measuring the result on pictures it has never seen.": t("Measuring the result on pictures it has never seen."),
     "Measuring the result at other CFG values.": t("Measuring the result at other CFG values."),
   };
-  if (!words[first]) return said;
-  return gain ? `${words[first]} ${t("Already {gain} % closer than the best built-in setting tried.", { gain })}` : words[first];
+  return words[first.replace(/\d+ steps/, "{steps} steps")] ?? first;
 }
 
 /** Words for a search that has ended: its own if they name what was kept. @param {any} state */

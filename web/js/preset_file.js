@@ -101,7 +101,7 @@ async function content(view, bytes, entry) {
   const begin = entry.start + 30 + view.getUint16(entry.start + 26, true) + view.getUint16(entry.start + 28, true);
   const packed = bytes.subarray(begin, begin + entry.packed);
   if (entry.method === 0) return packed.slice(0, entry.size);
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const stream = new Blob([/** @type {BlobPart} */ (packed)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return atMost(stream.getReader(), entry.size);
 }
 

@@ -1,0 +1,81 @@
+"""One search in several processes, with torch.distributed's gloo: equal results, a lost one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from solver_search.ranks import ALONE
+
+from .ranks_child import found
+from .test_journal import calls, facts_of, job, numbers, small, subject  # noqa: F401  fixtures
+from .test_journal import whole as whole  # a fixture
+
+ROOT = Path(__file__).resolve().parents[1]
+# The network computes in float32, and other batches are summed in another order; two refinements
+# and a contest lie between.
+CLOSE = 1e-3
+
+
+def started(module: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT)
+
+
+@pytest.mark.parametrize(("size", "methods"), [
+    (1, ["fit"]), (2, ["fit", "s4s_alt", "dlms", "gits"]), (4, ["fit", "dss"])])
+def test_the_result_is_that_of_one_process(tmp_path: Path, size: int,
+                                           methods: list[str]) -> None:
+    """Of each method: the same decisions, and in float64 the same numbers but for rounding."""
+    ranks = [started("tests.ranks_child", rank, size, tmp_path, *methods) for rank in range(size)]
+    try:
+        assert [rank.wait(300) for rank in ranks] == [0] * size
+    finally:
+        for rank in ranks:
+            rank.kill()
+    every = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(size)]
+    assert all(other == every[0] for other in every)
+    for name in methods:
+        one, other = found(name, ALONE), every[0][name]
+        assert (other["calls"], other["label"]) == (one["calls"], one["label"])
+        assert other["curve"] == pytest.approx(one["curve"], rel=1e-9)
+        for key, values in one["tensors"].items():
+            assert torch.allclose(torch.tensor(other["tensors"][key]), torch.tensor(values),
+                                  atol=1e-9), (name, key)
+
+
+def test_a_lost_process_ends_all_and_the_journal_goes_on_in_one(
+        tmp_path: Path, whole: list[Any], subject: Any) -> None:  # noqa: ANN401, F811
+    """One of two is killed; the other one says so. Alone it is then finished from its records."""
+    folder = tmp_path / "journals"
+    folder.mkdir()
+    first, second = (started("tests.journal_child", folder, rank, 2) for rank in range(2))
+    try:
+        while second.poll() is None and not any(
+                len(facts_of(path)) > 10 for path in folder.iterdir()):
+            time.sleep(0.02)
+        second.kill()
+        assert second.wait() == -signal.SIGKILL
+        assert first.wait(120) == 0
+    finally:
+        first.kill()
+        second.kill()
+    told = json.loads((tmp_path / "0.json").read_text())
+    assert told["broken"] and told["state"] == "unfinished"
+    assert [said for said in told["warnings"] if "Another process of this search was lost" in said
+            or "another process of this search was lost" in said]
+    assert "2 processes searched together." in told["warnings"]
+    assert told["tool"].endswith(", 2 processes")
+    resumed: list[int] = []
+    one = numbers(job(subject, folder, on_resumed=resumed.append).run())
+    assert resumed and resumed[0] > 0 and not list(folder.iterdir())
+    assert one[0][0] == pytest.approx(whole[0][0], rel=CLOSE)
+    assert one[0][3] == whole[0][3]
+    assert [e for _, e in one[0][4]] == pytest.approx([e for _, e in whole[0][4]], rel=CLOSE)
