@@ -1,6 +1,6 @@
 """Solvers searched on small pictures, or few frames, and used on large ones.
 
-    python run.py bench small-large [--models demo_flow] [--effort quick]
+    python run.py bench small-large [--models demo_flow] [--effort quick] [--sizes 2]
 
 At each size of use: the solver searched there, those searched at the other sizes, and the best
 setting of the popular built-in samplers with every schedule, chosen there. Same held-out seeds
@@ -109,20 +109,21 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser("run.py bench small-large")
     parser.add_argument("--models", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--effort", choices=("quick", "standard"), default="quick")
+    parser.add_argument("--sizes", type=int, help="only so many of a model's sizes, small first")
     options = parser.parse_args(arguments)
     for name in options.models:
-        model = load_model(name)
-        solvers = {size: found_at(model, name, size, options.effort) for size in SIZES[name]}
-        write([row for size in SIZES[name]
-               for row in used_at(model, name, size, solvers, options.effort)])
+        model, sizes = load_model(name), SIZES[name][:options.sizes]
+        solvers = {size: found_at(model, name, size, options.effort) for size in sizes}
+        for size in sizes:
+            write(used_at(model, name, size, solvers, options.effort))
 
 
 def write(found: list[Row]) -> None:
     """Both files, with new rows in the place of old ones."""
     path = RESULTS / "small_large.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    new = {(r["model"], r["effort"]) for r in found}
-    rows = [r for r in rows if (r["model"], r["effort"]) not in new]
+    new = {_place(r) for r in found}
+    rows = [r for r in rows if _place(r) not in new]
     rows = json.loads(json.dumps([*rows, *found]))  # tuples as lists, as they are read
     rows.sort(key=lambda r: (list(SIZES).index(r["model"]), r["effort"]))
     path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")

@@ -168,22 +168,24 @@ def measured(cell: Cell, file: Path) -> dict[str, Any]:
     model.set_model_unet_function_wrapper(watch)
     guider = pack("nodes.comfy_bridge.session").make_guider(
         model, network.prompt(1), network.prompt(2), CFG)
-    told: list[tuple[Any, float, float, int]] = []
+    told: list[tuple[Any, float, float, float, int]] = []
     spent = [0]
     job = pack("nodes.search_job").Job(
         guider, network.latent(cell.side, cell.batch),
         pack("solver_search.config").SearchConfig(6, "fit", "quick"), CFG, "true size",
         on_call=lambda calls: spent.__setitem__(0, calls), stop=lambda: spent[0] >= cell.calls,
-        on_estimate=lambda estimate: told.append(
-            (estimate, time.perf_counter(), watch.seconds, len(watch.batches))))
+        on_estimate=lambda estimate: told.append((
+            estimate, time.perf_counter(), time.process_time(), watch.seconds,
+            len(watch.batches))))
     try:
         job.search()
     except pack("solver_search.search").SearchStopped:
         pass  # before it had any solver: enough to measure
-    ended = time.perf_counter()
-    estimate, begun, inside, made = told[0]
+    ended, worked = time.perf_counter(), time.process_time()
+    estimate, begun, began, inside, made = told[0]
     return row(cell, estimate, spent[0], ended - begun, watch.seconds - inside, memory.peak()) | {
-        "batches": sorted(set(watch.batches[made:]))}
+        "batches": sorted(set(watch.batches[made:])),
+        "processor_each": (worked - began) / spent[0]}
 
 
 def row(cell: Cell, estimate: Any, calls: int, seconds: float, inside: float,  # noqa: ANN401
