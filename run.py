@@ -8,6 +8,7 @@
     python run.py bench       the benchmarks (two hours; --small: minutes; --all: a night)
     python run.py matrix      what works with what, tried; writes docs/compatibility.md
     python run.py templates   ComfyUI's official workflow templates, walked; writes it there too
+    python run.py faults      everything that can go wrong, tried, and the fuzzers (--soak N: memory)
     python run.py train-demo  train the demo models anew
 
 The first start installs PyTorch and ComfyUI into this folder (.venv, .comfyui). With
@@ -32,6 +33,7 @@ PROGRAMS = {
     "matrix": "tests.matrix",
     "templates": "tests.templates",
     "train-demo": "demo.train",
+    "faults": "tests.faults",
     **dict.fromkeys(("search", "show", "measure", "compare"), "headless"),
 }
 OLDEST = (3, 11)

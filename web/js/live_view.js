@@ -84,9 +84,9 @@ export function liveView({ told = false } = {}) {
   let state = {};
   const stop = /** @type {HTMLButtonElement} */ (button(t("Stop and keep"), () => stopAndKeep(state, stop), {
     title: t("End the search now and use the best solver it has found") }));
-  const element = el("div", { class: "live" }, sentence, bar.bar, numbers,
+  const element = el("div", { class: "live" }, sentence, bar.bar, numbers, stop,
     el("div", { class: "facts" }, el("div", { class: "pair" }, now.figure, reference.figure), chart),
-    stop, solver.place);
+    solver.place);
   let prompt = "";
   return {
     element,
