@@ -202,7 +202,7 @@ class Run:
         answers, added = (iter(known.get(name, ())) for name in ("answers", "added"))
         own = known["items"]
         trajectory.follow(own, lambda *_: next(answers), teacher, self.problem.starts[own],
-                          lambda _: next(added))
+                          lambda _: next(added, None))
         self.reference[own] = trajectory.states[-1, own]
 
     def _answers(self, teacher: Solver, items: Tensor) -> Values:

@@ -318,7 +318,7 @@ def test_save_renames_and_never_overwrites_unasked(world: World, preset: Any) ->
 def test_every_input_and_output_has_an_artists_sentence(world: World) -> None:
     ours = {k: n for k, n in world.nodes.NODE_CLASS_MAPPINGS.items()
             if k.startswith("SolverSearch_")}
-    assert len(ours) == 6
+    assert len(ours) == 7
     for node in ours.values():
         schema = node.define_schema()
         assert schema.category == "model/sampling/solver search"

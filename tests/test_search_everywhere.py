@@ -174,7 +174,8 @@ def test_evidence_never_meets_a_prompt_of_the_search() -> None:
         dealt = setup._dealt(prompts, config.sizes.evidence)
         seen, unseen = set(dealt[:searched].tolist()), set(dealt[searched:].tolist())
         assert not seen & unseen
-        assert max(seen | unseen) == prompts - 1 or len(unseen) == config.sizes.evidence
+        assert seen | unseen <= set(range(prompts))
+        assert len(unseen) == min(config.sizes.evidence, max(1, prompts // 4))
     assert set(setup._dealt(2, config.sizes.evidence).tolist()) == {0, 1}
 
 
@@ -183,7 +184,7 @@ def test_few_starts_see_prompts_from_all_over_a_list() -> None:
     config = load("solver_search.config").SearchConfig(4, "fit", "quick")
     dealt = load("nodes.search_setup").Setup(torch.zeros(1, 1), config)._dealt(36, 9)
     searched = config.sizes.searched
-    assert len(set((dealt[:searched] // 4).tolist())) >= 8
+    assert len(set((dealt[:searched] // 4).tolist())) >= min(searched, 9) - 1
     assert len(set((dealt[searched:] // 4).tolist())) >= 7
     assert sorted(load("nodes.search_setup").spread(36).tolist()) == list(range(36))
 
