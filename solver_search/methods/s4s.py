@@ -189,6 +189,7 @@ class _Descent:
         """Of what is learned; and where the starts then are, if they move."""
         moves = self.moves[items].requires_grad_()
 
+        @torch.enable_grad()
         def loss_on(own: Tensor) -> Tensor:
             mine = moves[(items[:, None] == own).any(dim=1)]
             loss = self._loss(replace(self.raw, **learned), own, mine)
