@@ -29,7 +29,7 @@ def test_cards_speak_chinese(front: FrontEnd, renderer: str) -> None:
     words = card.inner_text()
     assert "6 步" in words and "在此使用" in words and "为此模型而做" in words
     assert "Use here" not in words and "steps ·" not in words
-    said = front.wait_said(ids["load"], "搜索时为 2.5")
+    said = front.wait_said(ids["load"], "CFG 2.5")
     assert "为此模型而做" in said and "searched" not in said
     assert front.page.evaluate(CUT) == []
     front.screenshot(f"chinese {renderer}")

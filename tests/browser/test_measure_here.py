@@ -70,6 +70,7 @@ def test_without_a_sampler_it_says_what_is_missing(front: FrontEnd, friend: str)
 def test_a_sampler_in_a_subgraph_is_measured_on_as_well(front: FrontEnd, friend: str) -> None:
     ids = front.build(with_preset())
     front.reload()
+    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["sampler"])
     front.js("(app, ids) => app.canvas.selectItems(ids.map((id) => "
              "app.rootGraph.getNodeById(id)))", [ids["sampler"], ids["use"]])
     front.command("Comfy.Graph.ConvertToSubgraph")
