@@ -15,9 +15,11 @@ export function measuringOf(file) {
   return running.get(file)?.place ?? null;
 }
 
-/** @param {Measuring} one @param {...(Node | string)} said */
-function show(one, ...said) {
-  fill(one.place, el("p", {}, ...said), button(t("Stop"), () => endPrompt(one.id)));
+/** The button stays while the words change, so that no click misses it. @param {Measuring} one @param {string} said */
+function show(one, said) {
+  const [words] = one.place.children;
+  if (words) words.textContent = said;
+  else fill(one.place, el("p", {}, said), button(t("Stop"), () => endPrompt(one.id)));
 }
 
 /**
