@@ -8,7 +8,7 @@
     python run.py bench       the benchmarks (two hours; --small: minutes; --all: a night)
     python run.py matrix      what works with what, tried; writes docs/compatibility.md
     python run.py templates   ComfyUI's official workflow templates, walked; writes it there too
-    python run.py faults      everything that can go wrong, tried, and the fuzzers (--soak N: memory)
+    python run.py faults      what can go wrong, tried, and the fuzzers (--soak N: memory)
     python run.py train-demo  train the demo models anew
 
 The first start installs PyTorch and ComfyUI into this folder (.venv, .comfyui). With

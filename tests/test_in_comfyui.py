@@ -24,7 +24,7 @@ def search(world: World, model: Any, checkpoint: str = FLOW, **more: Any) -> Any
     wanted = {"latent": latent(checkpoint), "steps": 4, "method": "fit", "effort": "quick",
               "seed": 3, "name": "test", "cfg": 4.0, "model": model,
               "positive": prompt(checkpoint, "cat, night", "horse, warm"),
-              "negative": prompt(checkpoint)}
+              "negative": prompt(checkpoint), "again": True}  # other files search alike
     with torch.inference_mode():
         given = {**wanted, **more}
         return world.of("Search").execute(**{
