@@ -63,6 +63,6 @@ def test_a_measured_search_is_found_again_for_another_prompt(
 
     monkeypatch.setattr(world.module("nodes.comfy_bridge.session").Session, "denoise", called)
     out = search(world, models[FLOW], name="kept", latent=latent(FLOW, 4), seed=92,
-                 positive=prompt(FLOW, "horse, warm"))
+                 positive=prompt(FLOW, "horse, warm"), again=False)
     assert out.args[0].id == first.id
     assert out.args[2].startswith(f"Found, searched on {first.info.created}: 'kept'. ")

@@ -126,7 +126,7 @@ export function settingOn(id) {
  * @param {string} [detail]
  */
 export function toast(severity, summary, detail = "") {
-  app.extensionManager?.toast?.add({ severity, summary, detail, life: 6000 });
+  app.extensionManager?.toast?.add({ severity, summary, detail, life: severity === "warn" ? 30_000 : 6000 });
 }
 
 // --- cards ---
