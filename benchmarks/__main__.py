@@ -10,7 +10,8 @@ Into benchmarks/results/; many hours on two cores.
     ranges [...]      only the CFG ranges that searches say, checked
     transfer          only solvers away from where they were searched
     ablations         only parts of the published methods left out
-    cost | plots      only these
+    cost [...]        only what searches and sampling cost
+    plots             only these
     true-size [...]   networks at their true size with random weights
     small-large [...] solvers searched at one size and used at another
 """
@@ -55,8 +56,8 @@ def main(arguments: list[str]) -> None:
             transfer.main()
         case ["ablations"]:
             ablations.main()
-        case ["cost"]:
-            cost.main()
+        case ["cost", *rest]:
+            cost.main(rest)
         case ["plots"]:
             plots.main()
         case ["true-size", *rest]:
@@ -86,7 +87,7 @@ def _whole(chosen: argparse.Namespace) -> None:
     if chosen.small:
         for task in FEW:
             quality.main(task, SMALL)
-        cost.main(SMALL, ("quick",))
+        cost.main(["--efforts", "quick"], SMALL)
         plots.main(SMALL)
         return
     failed = _side_by_side(FULL + REST + NODE_ONLY if chosen.all else FULL, chosen.jobs)

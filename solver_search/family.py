@@ -69,8 +69,8 @@ def begun_from(run: Run, schedules: Mapping[str, Tensor], budget: Budget) -> Run
     wanted = replace(problem, schedules=near | {n: schedules[n] for n in known}, told=told,
                      near=name)
     return Run(wanted, budget, reference=run.reference, teacher_calls=run.teacher_calls,
-               traced=run.traced, settled=run.settled, tables=run.tables, ranks=run.ranks,
-               sizes=run.sizes)
+               traced=run.traced, settled=run.settled, first=run.first, tables=run.tables,
+               ranks=run.ranks, sizes=run.sizes)
 
 
 def stretched(sigmas: Tensor, steps: int, clock: Clock) -> Tensor:

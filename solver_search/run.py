@@ -1,165 +1,74 @@
-"""One search while it runs: it counts model calls, measures what a method offers, keeps the best.
-"""
+"""One search while it runs: it runs the teacher, measures what a method offers, keeps the best."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from .calls import Calls
 from .metrics import distances, scaled, sizes
-from .ranks import ALONE, Ranks
-from .records import Records, State, Values
-from .sample import Denoise, sample
-from .search import STOPPED, Budget, Event, Problem, SearchError, SearchStopped
+from .records import Values
+from .sample import sample
+from .search import STOPPED, Event, SearchError, SearchStopped
 from .solver import Solver
 from .teacher import Trajectory, untraced
 
 MOST_TRAJECTORY_BYTES = 2**34
-SPENT = "budget of {:g} model calls is spent"
 
 
 @dataclass
-class Run:
-    """Book-keeping of one search: counts, curve, best so far, stop.
+class Run(Calls):
+    """Book-keeping of one search: counts, curve, best so far, stop. What belongs to its model
+    calls is described in Calls.
 
     Args:
-        problem: what is searched.
-        budget: when to stop.
         on_event: told of every offer and phase.
-        stop: asked before every model call; true ends the search.
-        on_call: told the model calls spent, after each.
         traced: a teacher with its trajectories of the same starts: it is not run again.
+        begun: a teacher with its trajectories of a few of them, the first: trace() goes on there.
         settled: a teacher whose length was checked on the same starts.
         ranking: names of schedules, the better ones first, where a method ranked them.
         tables: handcrafted tables worth trying, where it is known (otherwise all).
         stage: what is being done: "teacher" (trajectories to learn from), "known" (ready-made
             solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
-        records: what was found out before, by a search that was ended; see records.py.
-        ranks: the processes that share the search.
         reference: (S, C, ...) the teacher's ends; of several ranks each has its own starts'.
         sizes: (S, M) how large those are.
     """
 
-    problem: Problem
-    budget: Budget = field(default_factory=Budget)
     on_event: Callable[[Event], None] = lambda event: None
-    stop: Callable[[], bool] = lambda: False
-    on_call: Callable[[int], None] = lambda calls: None
     best: Solver | None = None
     best_error: float = float("inf")
     best_label: str = ""
     best_errors: Tensor | None = None
     curve: list[tuple[int, float]] = field(default_factory=list)
-    model_calls: int = 0
     reference: Tensor | None = None
-    added: Tensor | None = None
     teacher_calls: int = 0
     traced: tuple[Solver, Trajectory] | None = None
+    begun: tuple[Solver, Trajectory] | None = None
     settled: Solver | None = None
     ranking: list[str] = field(default_factory=list)
     tables: tuple[str, ...] = ()
     stage: str = "teacher"
-    records: Records = field(default_factory=Records)
-    ranks: Ranks = ALONE
     sizes: Tensor | None = None
     ended_by: str = ""
-    started: float = field(default_factory=time.monotonic)
-    ended: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the search, until now or until it ended."""
-        return (self.ended or time.monotonic()) - self.started
 
     @property
     def stopped(self) -> bool:
         """Whether somebody ended it before it was done."""
         return self.ended_by == STOPPED
 
-    def call(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
-        """The problem's denoise in batches, counted.
-
-        Raises:
-            SearchStopped: when the budget is spent or a stop was asked for.
-            SearchError: when the model returns NaN or infinity.
-        """
-        size = self.problem.batch
-        if not len(x):  # all of these starts are another rank's
-            self.added = torch.zeros_like(x)
-            return torch.zeros_like(x)
-        if len(x) > size:
-            sigma = sigma.expand(len(x))
-            parts, added = [], []
-            for i in range(0, len(x), size):
-                parts.append(self.call(x[i:i + size], sigma[i:i + size], items[i:i + size]))
-                added += [] if self.added is None else [self.added]
-            self.added = torch.cat(added) if len(added) == len(parts) else None
-            return torch.cat(parts)
-        self._check(len(x))
-        self.model_calls += len(x)
-        denoised = self.problem.denoise(x, sigma, items)
-        self.added = self.problem.guidance()
-        self.on_call(self.model_calls)
-        if not torch.isfinite(denoised.detach()).all():
-            kept = "" if self.best is None else " The best solver so far is kept."
-            raise SearchError(f"the model returned NaN or infinity at sigma "
-                              f"{float(sigma.detach().reshape(-1)[0]):.4g}.{kept} Try a higher "
-                              "precision for the model.")
-        return denoised
-
-    def denoise(self, items: Tensor) -> Denoise:
-        """The counted denoiser of given starts."""
-        return lambda x, sigma: self.call(x, sigma, items)
-
     @property
-    def guided(self) -> bool:
-        """Whether guidance added anything in the newest call."""
-        return self.added is not None and bool(self.added.any())
-
-    def kept(self, name: str, make: Callable[[], Values],
-             about: Iterable[Tensor] = (), *, own: bool = False) -> Values:
-        """What an operation with model calls answers; see Records."""
-        counted = make if self.ranks.alone else lambda: self._counted(make)
-        return self.records.kept(name, counted, self, about, own=own and not self.ranks.alone)
-
-    def _counted(self, make: Callable[[], Values]) -> Values:
-        """What all ranks spend counts; a budget ends an operation that it would have ended."""
-        before = self.model_calls
-        values = make()
-        spent = torch.tensor([self.model_calls - before, int(self.guided)])
-        calls, guided = self.ranks.summed(spent).tolist()
-        most, self.model_calls = self.budget.model_calls, before + calls
-        self.added = torch.full((1,), float(guided > 0))
-        self.on_call(self.model_calls)
-        if self.model_calls > most:
-            self.model_calls = int(most)
-            raise SearchStopped(SPENT.format(most))
-        return values
-
-    def agree(self) -> None:
-        """After an operation that failed, all ranks count what rank 0 has counted."""
-        self.model_calls = self.ranks.told(self.model_calls)
+    def comfort(self) -> str:
+        """See Calls."""
+        return "" if self.best is None else " The best solver so far is kept."
 
     def gather(self) -> None:
         """Every rank then has the teacher's ends of all starts."""
         every = torch.arange(len(self.problem.starts))
         self.reference = self.ranks.gathered(self.reference[self.ranks.own(every)], every)
-
-    def state(self) -> State:
-        """See Meter."""
-        return {"steps": self.problem.steps, "calls": self.model_calls, "seconds": self.seconds,
-                "guided": float(self.guided)}
-
-    def restore(self, state: State) -> None:
-        """See Meter."""
-        self.model_calls = int(state["calls"])
-        self.started = time.monotonic() - state["seconds"]
-        self.added = torch.full((1,), state["guided"])
-        self.on_call(self.model_calls)
 
     def trace(self, teacher: Solver, keep: int | None = None) -> Trajectory:
         """Teacher trajectories; the end points of all starts become the reference.
@@ -173,26 +82,46 @@ class Run:
         """
         self.teacher_calls = teacher.nfe
         count = len(self.problem.starts)
-        kept, rest = torch.arange(count).tensor_split([keep or count])
-        if self.traced is not None and _same(teacher, *self.traced, len(kept)):
+        if self.traced is not None and _same(teacher, *self.traced, keep or count):
             return self.traced[1]
+        known = self.begun[1] if self.begun and _same(teacher, *self.begun) else None
+        begun = 0 if known is None else known.end.shape[0]
+        kept, rest = torch.arange(count).tensor_split([max(keep or count, begun)])
         self.tell(f"teacher, {teacher.nfe} calls")
         _check_room(self.problem.starts[kept].nbytes * (2 * teacher.nfe + 1))
-        trajectory = untraced(teacher, self.problem.starts[kept])
+        trajectory = self.followed(teacher, kept, known)
         self.reference = torch.zeros_like(self.problem.starts)
-        for part in self._parts(kept):
-            self._follow(trajectory, teacher, part)
+        own = self.ranks.own(kept)
+        self.reference[own] = trajectory.end[own]
         for part in self._parts(rest):
             self._finish(teacher, part)
         every = torch.arange(count)
         own = self.ranks.own(every)
         self.sizes = self.ranks.gathered(sizes(self.reference[own], self.problem.canvas), every)
-        self.traced = teacher, trajectory
+        self.traced, self.begun = (teacher, trajectory), None
         return trajectory
 
     def _parts(self, items: Tensor) -> list[Tensor]:
         """Starts of one model call each."""
         return [part for part in items.split(self.problem.batch) if len(part)]
+
+    def followed(self, teacher: Solver, items: Tensor, known: Trajectory | None = None,
+                 ) -> Trajectory:
+        """Trajectories of the first starts, of which each rank fills in its own.
+
+        Args:
+            teacher: an accurate solver.
+            items: which starts: 0, 1, 2 ...
+            known: those of the first of them.
+        """
+        trajectory, begun = untraced(teacher, self.problem.starts[items]), 0
+        if known is not None:
+            begun = known.end.shape[0]
+            trajectory.states[:, :begun] = known.states
+            trajectory.directions[:, :begun] = known.directions
+        for part in self._parts(items[begun:]):
+            self._follow(trajectory, teacher, part)
+        return trajectory
 
     @torch.no_grad()
     def _follow(self, trajectory: Trajectory, teacher: Solver, items: Tensor) -> None:
@@ -203,7 +132,6 @@ class Run:
         own = known["items"]
         trajectory.follow(own, lambda *_: next(answers), teacher, self.problem.starts[own],
                           lambda _: next(added, None))
-        self.reference[own] = trajectory.states[-1, own]
 
     def _answers(self, teacher: Solver, items: Tensor) -> Values:
         """The model's, along the trajectories of this rank's starts."""
@@ -324,18 +252,9 @@ class Run:
         best = self.best_error if self.best is not None else None
         self.on_event(Event(phase, self.model_calls, self.seconds, best=best, stage=self.stage))
 
-    def _check(self, calls: int) -> None:
-        if self.stop():
-            raise SearchStopped(STOPPED)
-        if not self.ranks.alone:
-            return  # what is spent is counted together, operation by operation
-        if self.model_calls + calls > self.budget.model_calls:
-            raise SearchStopped(SPENT.format(self.budget.model_calls))
-        if self.seconds > self.budget.seconds:
-            raise SearchStopped(f"budget of {self.budget.seconds:g} seconds is spent")
 
 
-def _same(wanted: Solver, teacher: Solver, trajectory: Trajectory, starts: int) -> bool:
+def _same(wanted: Solver, teacher: Solver, trajectory: Trajectory, starts: int = 0) -> bool:
     """Whether this teacher's trajectories, of as many starts, are there already."""
     equal = teacher.steps == wanted.steps and all(
         torch.equal(getattr(teacher, table), getattr(wanted, table))
@@ -365,6 +284,7 @@ def search(method: Method, run: Run) -> Run:
         SearchError: if it ended by itself with no solver at all.
     """
     try:
+        run.begin()
         method(run)
         run.ended_by = "finished"
     except SearchStopped as reason:

@@ -8,7 +8,7 @@ that it is to judge. Teachers of order 2 and more are then off by about twice th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -16,12 +16,13 @@ from .canvas import Canvas
 from .metrics import relative_errors
 from .run import Run
 from .solver import Solver
-from .teacher import accurate_teacher
+from .teacher import Trajectory, accurate_teacher
 
 LONGER = 1.5
 SHARE = 0.1  # of the error to be judged: adds half a percent to it where the two are independent
 CHECKED = 3  # starts: what is to be seen are differences of the size of the errors themselves
 OF_CHECK = 0.2  # most of a search's budget that the check may begin with
+MOST_HELD = 2**30  # bytes of a trajectory that is kept while longer ones are tried
 OF_BUDGET = 0.4  # most of a search's budget that goes into teacher trajectories
 
 
@@ -99,17 +100,39 @@ def checked_teacher(run: Run, calls: int, known: Sequence[Solver]) -> Solver:
     problem, few = run.problem, run.fitted[:CHECKED]
     ends = [run.ends(solver, few) for solver in known]
     most = OF_BUDGET * run.budget.model_calls / len(problem.starts)
-
-    def teacher(length: int) -> Solver:
-        return accurate_teacher(length, problem.sigma_max, flow=problem.flow)
+    teachers = _Teachers(run, few)
 
     def judged(reference: Tensor) -> float:
         return min(float(relative_errors(end, reference, problem.canvas).mean()) for end in ends)
 
-    found = settled(lambda length: run.ends(teacher(length), few), judged, calls,
-                    int(min(most, 16 * calls)), problem.canvas)
+    found = settled(teachers.ends, judged, calls, int(min(most, 16 * calls)), problem.canvas)
     verdict = "" if found.agreed else ", though no longer one was allowed"
     run.tell(f"teacher of {found.calls} calls, {found.off:.4f} from another length where known "
              f"solvers err by {found.judged:.4f}{verdict}")
-    run.settled = teacher(found.calls)
+    run.settled = teachers.of(found.calls)
+    run.begun = teachers.newest.get(found.calls)
     return run.settled
+
+
+@dataclass
+class _Teachers:
+    """Teachers on a few starts, the first ones. Trajectories of the newest two lengths are held:
+    settled() chooses one of these, and trace() goes on from there."""
+
+    run: Run
+    few: Tensor
+    newest: dict[int, tuple[Solver, Trajectory]] = field(default_factory=dict)
+
+    def of(self, calls: int) -> Solver:
+        """The teacher of a length."""
+        return accurate_teacher(calls, self.run.problem.sigma_max, flow=self.run.problem.flow)
+
+    def ends(self, calls: int) -> Tensor:
+        """(B, C, ...) where it ends."""
+        teacher = self.of(calls)
+        if self.run.problem.starts[self.few].nbytes * (2 * calls + 1) > MOST_HELD:
+            return self.run.ends(teacher, self.few)
+        trajectory = self.run.followed(teacher, self.few)
+        self.newest = dict([*self.newest.items(), (calls, (teacher, trajectory))][-2:])
+        ranks = self.run.ranks
+        return ranks.gathered(trajectory.end[ranks.own(self.few)], self.few)

@@ -227,7 +227,8 @@ def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> Non
     for c in candidates:
         raw = from_solver(c.solver, space, free=settings.free, scaled=True)
         part = _part(run, linearisation_calls(run.problem.steps), settings.part)
-        heats.append(Refinement(run, raw, space, c.label, part))
+        known = [c.loss] if len(c.errors) == len(run.fitted) else []
+        heats.append(Refinement(run, raw, space, c.label, part, losses=known))
     if len(heats) > 1:
         for heat in heats:
             heat.iterate(settings.heat, 0.0)
