@@ -40,6 +40,7 @@ class Run:
             solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
         records: what was found out before, by a search that was ended; see records.py.
         ranks: the processes that share the search.
+        best_errors: what the best one was chosen by, held-out starts first.
         reference: (S, C, ...) the teacher's ends; of several ranks each has its own starts'.
         sizes: (S, M) how large those are.
     """
@@ -288,16 +289,19 @@ class Run:
         """Indices of the starts kept for choosing."""
         return torch.arange(self.problem.fit, len(self.problem.starts))
 
-    def offer(self, solver: Solver, label: str, *, builtin: str = "") -> float:
+    def offer(self, solver: Solver, label: str, *, builtin: str = "",
+              searched: Tensor | None = None) -> float:
         """Measure a solver on the held-out starts and keep it if it is the best.
 
         Args:
             solver: what is offered.
             label: for events and the report.
             builtin: name of the setting of ComfyUI's own samplers that it equals, if any.
+            searched: its relative errors on starts searched on, made fair, where they are known;
+                they count, too: few held-out starts say little where some end elsewhere.
 
         Returns:
-            its mean relative error there.
+            its mean relative error.
         """
         solver, pictures = solver.detach(), []
 
@@ -309,6 +313,7 @@ class Run:
 
         lengths = self.kept("offer", measured, solver.tensors.values())["lengths"]
         errors = self.relative(lengths, self.held_out)
+        errors = errors if searched is None else torch.cat([errors, searched])
         error = float(errors.mean())
         improved = error < self.best_error
         if improved:
