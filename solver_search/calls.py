@@ -60,6 +60,10 @@ class Calls:
         """Ask the model at all starts, unless that is known."""
         self.first = self.first or first_calls(self.problem, self._asked)
 
+    def end(self) -> None:
+        """No call is made any more."""
+        self.ended = time.monotonic()
+
     def call(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
         """The problem's denoise in batches, counted.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,6 +33,7 @@ class Run(Calls):
         tables: handcrafted tables worth trying, where it is known (otherwise all).
         stage: what is being done: "teacher" (trajectories to learn from), "known" (ready-made
             solvers), "rows" (fitting), "refine", or "learn" (descending a gradient).
+        best_errors: what the best one was chosen by, held-out starts first.
         reference: (S, C, ...) the teacher's ends; of several ranks each has its own starts'.
         sizes: (S, M) how large those are.
     """
@@ -216,16 +216,19 @@ class Run(Calls):
         """Indices of the starts kept for choosing."""
         return torch.arange(self.problem.fit, len(self.problem.starts))
 
-    def offer(self, solver: Solver, label: str, *, builtin: str = "") -> float:
+    def offer(self, solver: Solver, label: str, *, builtin: str = "",
+              searched: Tensor | None = None) -> float:
         """Measure a solver on the held-out starts and keep it if it is the best.
 
         Args:
             solver: what is offered.
             label: for events and the report.
             builtin: name of the setting of ComfyUI's own samplers that it equals, if any.
+            searched: its relative errors on starts searched on, made fair, where they are known;
+                they count, too: few held-out starts say little where some end elsewhere.
 
         Returns:
-            its mean relative error there.
+            its mean relative error.
         """
         solver, pictures = solver.detach(), []
 
@@ -237,6 +240,7 @@ class Run(Calls):
 
         lengths = self.kept("offer", measured, solver.tensors.values())["lengths"]
         errors = self.relative(lengths, self.held_out)
+        errors = errors if searched is None else torch.cat([errors, searched])
         error = float(errors.mean())
         improved = error < self.best_error
         if improved:
@@ -292,7 +296,7 @@ def search(method: Method, run: Run) -> Run:
         if not run.stopped:
             run.records.broken(reason, run)
     finally:
-        run.ended = time.monotonic()
+        run.end()
     if run.best is not None or run.stopped:
         return run
     if run.curve:

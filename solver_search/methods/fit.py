@@ -27,7 +27,7 @@ from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 from .coordinates import linearisation_calls
 from .known import Known, best_known, local_errors
-from .refine import Refinement, robust
+from .refine import Refinement, fair, robust
 from .rows import ALL_ALIKE, RIDGE, Apart, TeacherFit, fit_rows
 
 ITERATIONS = (5, 12)  # wanted of a refinement: with parts of at most 8, and of all the sizes
@@ -101,7 +101,8 @@ def fit(run: Run, settings: FitSettings) -> None:
     run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), plain,
               builtin=run.problem.named(plain))
     known = best_known(run, teacher, run.fitted, settings.known)
-    run.offer(known[0].solver, known[0].label, builtin=run.problem.named(known[0].label))
+    run.offer(known[0].solver, known[0].label, builtin=run.problem.named(known[0].label),
+              searched=known[0].errors)
     run.stage = "rows"
     run.tables = (known[0].table,)
     kinds = (False, True) if settings.free else (False,)
@@ -118,7 +119,8 @@ def fit(run: Run, settings: FitSettings) -> None:
         candidates = [_with_apart(run, teacher, c, more, apart) for c in candidates]
     candidates = sorted(candidates, key=lambda c: c.loss)[: settings.starts]
     for candidate in candidates:
-        run.offer(candidate.solver, f"rows fitted on {candidate.label}")
+        run.offer(candidate.solver, f"rows fitted on {candidate.label}",
+                  searched=fair(candidate.errors))
     _refine(run, candidates, settings)
 
 

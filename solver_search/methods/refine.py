@@ -33,6 +33,7 @@ LEAST_DAMPING = 1e-3
 VAIN = 5  # iterations without a better solver on held-out starts that end a refinement
 FIRST_DAMPING = 1e-2
 TRIES = 4
+OPTIMISM = 4.0  # starts' worth of error that a fit hides on those it saw (evidence.md)
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,21 @@ class Refinement:
             solver = _valid(tried, self.space)
             if solver is None:
                 continue
-            loss = float(robust(self.run.errors(solver, self.run.fitted)))
+            errors = self.run.errors(solver, self.run.fitted)
+            loss = float(robust(errors))
             if loss < self.losses[-1]:
                 self.raw, self.damping = tried, max(damping / 4, LEAST_DAMPING)
-                self.run.offer(solver, f"{self.label}, step {len(self.losses)}")
+                self.run.offer(solver, f"{self.label}, step {len(self.losses)}",
+                               searched=fair(errors))
                 self.losses.append(loss)
                 return
         self.losses.append(self.losses[-1])
+
+
+def fair(errors: Tensor) -> Tensor:
+    """Errors on the starts that something was fitted on, as large as on others: the fewer they
+    are, the more of their error a fit hides."""
+    return (1 + OPTIMISM / len(errors)) * errors
 
 
 def robust(errors: Tensor) -> Tensor:
