@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from launch.server import Server
 
 SCREENSHOTS = OUTPUT / "screenshots"
 LONG = 300.0  # seconds a run may take on a machine that is busy; a test goes on when it has ended
+LOOK = 150  # ms between looks at the page
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 EVENTS = (*ENDS, "execution_start", "executed", "execution_cached", "solver_search.said",
           "solver_search.progress", "solver_search.presets")
@@ -58,6 +61,9 @@ BUILD = """async (app, nodes) => {
   await app.loadGraphData({ ...graph, id: crypto.randomUUID() });
   return Object.fromEntries(Object.entries(made).map(([name, node]) => [name, node.id]));
 }"""
+# The workflow's id is in what the page keeps for a reload; what we keep ourselves has it, too.
+KEPT = """(app) => [localStorage, sessionStorage].some((kept) => Object.entries({ ...kept })
+  .some(([key, text]) => !key.startsWith("SolverSearch") && text.includes(app.rootGraph.id)))"""
 SHOWN = """([app, id]) => {
   const node = app.rootGraph.getNodeById(id);
   const seen = (element) => {
@@ -208,19 +214,33 @@ class FrontEnd:
         self.page.wait_for_timeout(150)
         return self.js("(app, id) => (" + SHOWN + ")([app, id])", node)
 
-    def wait_said(self, node: int, text: str, seconds: float = 30) -> str:
-        """Wait until a node says this.
+    def wait_said(self, node: int, *texts: str) -> str:
+        """Wait until a node says all of these.
 
         Raises:
             AssertionError: with what it says instead.
         """
-        for _ in range(int(seconds * 4)):
-            found = self.said(node)
-            if text.lower() in found.lower():
-                return found
-            self.page.wait_for_timeout(250)
-        self.screenshot("not said")
-        raise AssertionError(f"node {node} does not say {text!r} but {found!r}")
+        return self.until(lambda: self.said(node), lambda found: all(
+            text.lower() in found.lower() for text in texts), f"node {node} says {texts}")
+
+    def until(self, look: Callable[[], Any], wanted: Callable[[Any], bool],  # noqa: ANN401
+              what: str, seconds: float = 30) -> Any:  # noqa: ANN401
+        """Look again until what is seen is what is wanted.
+
+        Raises:
+            AssertionError: with what was seen last.
+        """
+        end = time.monotonic() + seconds
+        while not wanted(found := look()):
+            if time.monotonic() > end:
+                self.screenshot("not seen")
+                raise AssertionError(f"wanted: {what}; found {found!r}")
+            self.page.wait_for_timeout(LOOK)
+        return found
+
+    def wait_kept(self) -> None:
+        """Wait until the page has kept the open workflow as it is, for a reload."""
+        self.wait_js(KEPT)
 
     def select(self, node: int) -> None:
         """Select a node and bring it to the middle."""
@@ -235,9 +255,16 @@ class FrontEnd:
         """What ComfyUI's search for nodes answers, best first."""
         self.command("Workspace.SearchBox.Toggle")
         box = self.page.locator("[role=dialog] input").first
+        box.wait_for()
+        results = self.page.locator("[role=option], [data-testid^='result-item']")
+        seen = [results.all_inner_texts()]
         box.fill(word)
-        self.page.wait_for_timeout(1500)  # it waits for the end of the word
-        found = self.page.locator("[role=option], [data-testid^='result-item']").all_inner_texts()
+
+        def settled(found: list[str]) -> bool:
+            """Other results than before the word, and the same at two looks."""
+            seen.append(found)
+            return bool(found) and found == seen[-2] != seen[0]
+        found = self.until(results.all_inner_texts, settled, f"results for {word}")
         self.command("Workspace.SearchBox.Toggle")
         box.wait_for(state="hidden")
         return found

@@ -1,4 +1,7 @@
-"""The viewer of Compare Solvers: it flips, slides and hands out the winner."""
+"""The viewer of Compare Solvers: it flips, slides, hands out the winner, and needs no mouse.
+
+All compare the same, which ComfyUI does once.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from .page import FrontEnd
+from .test_keyboard import check_node
 from .workflows import DEMO_PRESET, comparing, with_preset
 
 
@@ -81,6 +85,13 @@ def test_holding_shows_all_of_the_left_picture_and_the_slider_moves_the_edge(
     front.page.mouse.up()
     assert dialog.locator(".stage img.over").get_attribute("style").count("inset(0px 0%") == 1
     front.screenshot("compare enlarged")
+
+
+def test_the_viewer_by_keyboard(front: FrontEnd, renderer: str) -> None:
+    ids = front.build(comparing())
+    assert front.run() == "execution_success"
+    front.wait_said(ids["compare"], "closer")
+    check_node(front, ids["compare"])
 
 
 def test_the_winner_can_be_used_and_the_worst_seed_comes_first(front: FrontEnd,
