@@ -64,8 +64,9 @@ BUILD = """async (app, nodes) => {
 # The workflow's id is in what the page keeps for a reload; what we keep ourselves has it, too.
 KEPT = """(app) => [localStorage, sessionStorage].some((kept) => Object.entries({ ...kept })
   .some(([key, text]) => !key.startsWith("SolverSearch") && text.includes(app.rootGraph.id)))"""
-SHOWN = """([app, id]) => {
-  const node = app.rootGraph.getNodeById(id);
+NODE_OF = """(app, id) => [app.rootGraph, ...app.rootGraph.subgraphs.values()]
+  .map((graph) => graph.getNodeById(id)).find((node) => node)"""
+SHOWN = "(app, id) => { const node = (" + NODE_OF + ")(app, id);" + """
   const seen = (element) => {
     const box = element.getBoundingClientRect();
     return element.isConnected && box.width > 0 && box.height > 0;
@@ -209,10 +210,10 @@ class FrontEnd:
     def said(self, node: int) -> str:
         """What stands on a node in widgets that are elements of the page and can be seen, what
         is folded included."""
-        self.js("(app, id) => { const n = app.rootGraph.getNodeById(id);"
-                " app.canvas.centerOnNode(n); app.canvas.setDirty(true, true); }", node)
+        self.js("(app, id) => { app.canvas.centerOnNode((" + NODE_OF + ")(app, id));"
+                " app.canvas.setDirty(true, true); }", node)
         self.page.wait_for_timeout(150)
-        return self.js("(app, id) => (" + SHOWN + ")([app, id])", node)
+        return self.js(SHOWN, node)
 
     def wait_said(self, node: int, *texts: str) -> str:
         """Wait until a node says all of these.
@@ -246,6 +247,18 @@ class FrontEnd:
         """Select a node and bring it to the middle."""
         self.js("(app, id) => { const n = app.rootGraph.getNodeById(id);"
                 " app.canvas.centerOnNode(n); app.canvas.selectItems([n]); }", node)
+
+    def into_subgraph(self, nodes: list[int]) -> None:
+        """Put nodes into one, as the menu does."""
+        self.js("(app, ids) => app.canvas.selectItems(ids.map((i) => "
+                "app.rootGraph.getNodeById(i)))", nodes)
+        self.command("Comfy.Graph.ConvertToSubgraph")
+        self.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+
+    def open_subgraph(self) -> None:
+        """Show what is in the only one."""
+        self.wait_js("(app) => app.rootGraph.subgraphs.size > 0")
+        self.js("(app) => app.canvas.setGraph([...app.rootGraph.subgraphs.values()][0])")
 
     def command(self, name: str) -> None:
         """Run a command, as its shortcut or menu does."""

@@ -107,6 +107,12 @@ def test_the_winner_can_be_used_and_the_worst_seed_comes_first(front: FrontEnd,
     errors = [float(text) for text in frames]
     assert len(errors) == 4 and errors == sorted(errors, reverse=True)
     front.screenshot(f"compare {renderer}")
+    front.wait_kept()
+    front.reload()
+    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["compare"])
+    front.wait_said(ids["compare"], "is nearer on")
+    assert front.page.locator(
+        ".solver-search-compare .strip button span").all_inner_texts() == frames
     front.page.get_by_role("button", name="Use winner").first.click()
     front.page.get_by_text("Load Solver Preset now has").first.wait_for()
     assert front.widget(ids["other"], "preset") == DEMO_PRESET

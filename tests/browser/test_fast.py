@@ -91,10 +91,7 @@ def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd) -> None:
     """Where most of ComfyUI's templates have their sampler."""
     ids = front.build({**guided(cfg=1.0), "size": MANY["size"]})  # no preset fits: a search
     inside = [ids[name] for name in ("guider", "select", "levels", "sampler")]
-    front.js("(app, ids) => app.canvas.selectItems(ids.map((i) => app.rootGraph.getNodeById(i)))",
-             inside)
-    front.command("Comfy.Graph.ConvertToSubgraph")
-    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.into_subgraph(inside)
     front.page.wait_for_timeout(1500)  # the page keeps the workflow a moment after a change
     holder = front.js("(app) => app.rootGraph.nodes.find((n) => n.isSubgraphNode?.()).id")
     make_fast(front, holder)

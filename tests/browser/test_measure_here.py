@@ -67,10 +67,7 @@ def test_without_a_sampler_it_says_what_is_missing(friend: str, front: FrontEnd)
 
 def test_a_sampler_in_a_subgraph_is_measured_on_as_well(friend: str, front: FrontEnd) -> None:
     ids = front.build(with_preset())
-    front.js("(app, ids) => app.canvas.selectItems(ids.map((id) => "
-             "app.rootGraph.getNodeById(id)))", [ids["sampler"], ids["use"]])
-    front.command("Comfy.Graph.ConvertToSubgraph")
-    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.into_subgraph([ids["sampler"], ids["use"]])
     open_tab(front)
     card = card_of(front, friend)
     card.get_by_role("button", name="Measure friend here").click()

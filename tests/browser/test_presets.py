@@ -57,10 +57,7 @@ def test_the_automatic_entry_pins_what_it_took(front: FrontEnd) -> None:
 
 def test_load_goes_into_a_subgraph_and_runs_there(front: FrontEnd) -> None:
     ids = front.build(with_preset())
-    front.js("(app, ids) => app.canvas.selectItems(ids.map((i) => app.rootGraph.getNodeById(i)))",
-             [ids["load"], ids["use"]])
-    front.command("Comfy.Graph.ConvertToSubgraph")
-    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.into_subgraph([ids["load"], ids["use"]])
     assert not front.js("(app) => app.rootGraph.nodes.some((n) => "
                         "n.comfyClass === 'SolverSearch_Load')")
     assert front.run() == "execution_success"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .page import LONG, FrontEnd
-from .workflows import searching, with_preset
+from .workflows import comparing, searching, with_preset
 
 CFG_WARNING = "CFG"
 DRAWN = ("Demo flow 6 steps", "Weights by step")  # the verdict, and the curves of the card
@@ -24,6 +24,25 @@ def test_verdict_and_warning_stay_after_the_run_and_after_a_reload(front: FrontE
     front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["load"])
     front.until(lambda: lines(front.said(ids["load"])), lambda again: again == load, str(load))
     assert front.wait_said(ids["sampler"], CFG_WARNING) == warning
+
+
+def test_words_and_pictures_in_a_subgraph_are_there_after_a_reload(front: FrontEnd,
+                                                                    renderer: str) -> None:
+    seed = {"classic": 75, "nodes 2": 76}[renderer]
+    compared = {name: comparing(seeds=2, cfg=1.0)[name] for name in ("compare", "size")}
+    ids = front.build({**with_preset(cfg=7.0, seed=seed), **compared})
+    front.into_subgraph([ids[name] for name in ("load", "use", "sampler", "compare")])
+    assert front.run() == "execution_success"
+    for reloaded in (False, True):
+        if reloaded:
+            front.wait_kept()
+            front.reload()
+        front.open_subgraph()
+        front.wait_said(ids["load"], *DRAWN)
+        front.wait_said(ids["sampler"], CFG_WARNING)
+        front.wait_said(ids["compare"], "closer", "is nearer on")
+        front.page.locator(".solver-search-compare .stage img").first.wait_for()
+    front.screenshot(f"said in a subgraph {renderer}")
 
 
 def lines(said: str) -> list[str]:

@@ -82,12 +82,12 @@ def searching(name: str, *, effort: str = "quick", steps: str = "2", cfg: float 
     }
 
 
-def comparing(preset: str = DEMO_PRESET) -> Nodes:
+def comparing(preset: str = DEMO_PRESET, *, seeds: int = 4, cfg: float = 2.5) -> Nodes:
     """A preset against a few built-in samplers on few seeds."""
     return {
         **MANY,
         "load": ("SolverSearch_Load", {"preset": preset}, {"model": "checkpoint.0"}),
-        "compare": ("SolverSearch_Compare", {"cfg": 2.5, "seeds": 4},
+        "compare": ("SolverSearch_Compare", {"cfg": cfg, "seeds": seeds},
                     {"model": "checkpoint.0", "positive": "positive.0", "negative": "negative.0",
                      "latent": "size.0", "vae": "checkpoint.2", "solver": "load.0"}),
     }
