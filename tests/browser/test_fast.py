@@ -87,7 +87,7 @@ def test_a_sampler_with_a_guider_gets_sampler_and_levels(front: FrontEnd) -> Non
     assert front.run() == "execution_success"
 
 
-def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd) -> None:
+def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd, presets: Path) -> None:
     """Where most of ComfyUI's templates have their sampler."""
     ids = front.build({**guided(cfg=1.0), "size": MANY["size"]})  # no preset fits: a search
     inside = [ids[name] for name in ("guider", "select", "levels", "sampler")]

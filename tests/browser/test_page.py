@@ -13,6 +13,9 @@ DEMO = "solver-search-demo"
 PACK = "solver-search"
 FIRST = ("fast", "few steps", "lightning", "speed", "accelerate", "quick")
 AMONG = ("turbo", "schedule")  # in the names of many nodes
+APP_SHOWN = "(app) => !app.canvas.canvas.getClientRects().length"
+LABEL = ("(app, [id, widget]) => app.rootGraph.getNodeById(id).inputs"
+         ".find((input) => input.widget?.name === widget)?.label")
 OURS = re.compile("^Fast sampling|Solver")
 
 
@@ -50,7 +53,7 @@ def run_app(front: FrontEnd) -> None:
 def test_the_app_shows_what_an_artist_sets_and_warns(front: FrontEnd) -> None:
     """Where no node is seen, a warning comes as a message."""
     front.template(DEMO, "Demo - Fast sampling in few steps")
-    front.wait_js("(app) => !app.canvas.canvas.getClientRects().length")
+    front.wait_js(APP_SHOWN)
     for label in ("Checkpoint", "Prompt", "Solver preset", "CFG", "Seed"):
         front.page.get_by_text(label, exact=True).first.wait_for()
     front.choose(front.node("KSampler"), "cfg", 7.5)
@@ -75,6 +78,21 @@ def test_every_template_opens_with_all_its_nodes(front: FrontEnd) -> None:
         unknown = front.js("(app) => app.rootGraph.nodes.map((n) => n.type).filter((t) => "
                            "!window.LiteGraph.registered_node_types[t])")
         assert not unknown, (name, unknown)
+
+
+def test_every_template_is_an_app_with_its_inputs(front: FrontEnd) -> None:
+    """Those that open as a graph, too, once somebody changes to the app."""
+    for name in templates(front, DEMO):
+        front.template(DEMO, name)
+        app = front.graph()["extra"]["linearData"]
+        if not front.js(APP_SHOWN):
+            front.command("Comfy.ToggleLinear")
+        front.wait_js(APP_SHOWN)
+        labels = [front.js(LABEL, each) for each in app["inputs"]]
+        assert len(labels) > 2 and all(labels), (name, labels)
+        for label in labels:
+            front.page.get_by_text(label, exact=True).first.wait_for()
+        front.screenshot(f"app {name}")
 
 
 def test_words_people_search_by_find_our_nodes(front: FrontEnd) -> None:
