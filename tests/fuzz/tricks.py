@@ -79,8 +79,8 @@ def _riff(kind: bytes, data: bytes) -> bytes:
 
 
 def _entry_text(entry: Any) -> str:  # noqa: ANN401
-    """JSON of a tensor's entry."""
-    if not isinstance(entry, dict):
+    """JSON of a tensor's entry, whose values may be deeper than Python's own writer bears."""
+    if not isinstance(entry, dict) or not any(map(_is_deep, entry.values())):
         return json.dumps(entry)
     return "{" + ",".join(f"{json.dumps(k)}:{_nested(v) if _is_deep(v) else json.dumps(v)}"
                           for k, v in entry.items()) + "}"
