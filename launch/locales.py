@@ -2,11 +2,12 @@
 
     python -m launch.locales
 
-English comes from the nodes' schemas, from web/js/settings.js and from each t("...") in web/js (in
-main.json, under "solverSearch": English is the key); other languages are written by hand in
-locales/LANGUAGE. A help page, web/docs/NODE/LANGUAGE.md, is written by hand
-but for its inputs and outputs, which are put in from that language's nodeDefs.json. The English
-one is also web/docs/NODE.md, which ComfyUI shows in every other language. A test compares.
+English comes from the nodes' schemas, from web/js/settings.js and from web/js: each t("...") and
+each sentence("...") of the server's (in main.json, under "solverSearch": English is the key);
+other languages are written by hand in locales/LANGUAGE. A help page, web/docs/NODE/LANGUAGE.md,
+is written by hand but for its inputs and outputs, which are put in from that language's
+nodeDefs.json. The English one is also web/docs/NODE.md, which ComfyUI shows in every other
+language. A test compares.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PREFIX = "SolverSearch_"
 INPUTS = {"en": "## Inputs", "zh": "## 输入"}
 OUTPUTS = {"en": "## Outputs", "zh": "## 输出"}
 COLON = {"en": ": ", "zh": "："}
-SPOKEN = re.compile(r'\bt\(\s*("(?:[^"\\]|\\.)*")')
+SPOKEN = re.compile(r'\b(?:t|sentence)\(\s*("(?:[^"\\]|\\.)*")')
 PAGE = "solverSearch"  # the key in main.json
 NEXT = re.compile(r"^## ", re.MULTILINE)
 QUOTED = r"""\s*("[^"]*"|'[^']*')\s*"""

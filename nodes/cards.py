@@ -36,8 +36,8 @@ def card(preset: Preset, file: Listed | None, *, pictures: bool,
     info = preset.info
     return {**{key: getattr(info, key) for key in SAME}, "file": file.name if file else "",
             "id": preset.id, "own": bool(file and file.own), "model": info.model_name,
-            "flow": preset.solver.flow, "steps": preset.solver.nfe, "pictures": pictures,
-            "promise": promise(info, calls=preset.solver.nfe), "range": guidance_range(info),
+            "flow": preset.solver.flow, "steps": preset.steps, "pictures": pictures,
+            "promise": promise(info, calls=preset.steps), "range": guidance_range(info),
             "here": told(preset, figures),
             "bytes": file.size if file else 0, "mtime": file.mtime if file else None}
 

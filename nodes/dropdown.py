@@ -50,7 +50,7 @@ def schedule(ms: nn.Module, steps: int) -> Tensor:
     taken, one with as many steps first. The sampler "searched" brings its own levels anyway.
     """
     fitting = [p for p in all_presets().values() if _fits(p, ms)]
-    exact = [p for p in fitting if p.solver.nfe == steps]
+    exact = [p for p in fitting if p.steps == steps]
     if not fitting:
         say(f"No preset has the noise levels of this model: the scheduler '{NAME}' gives "
             "'simple' instead.")

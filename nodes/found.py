@@ -96,7 +96,7 @@ def found_again(presets: Iterable[Preset], key: str, numbers: Sequence[int]) -> 
                and p.info.error is not None]
     newest: dict[int, Preset] = {}
     for preset in sorted(fitting, key=lambda p: p.info.created):
-        newest[preset.solver.nfe] = preset
+        newest[preset.steps] = preset
     if not all(number in newest for number in numbers):
         return None
     first, *others = [newest[number] for number in numbers]

@@ -175,8 +175,8 @@ def _line(facts: Mapping[str, Any]) -> bytes:
 def _is_sound(facts: Mapping[str, Any]) -> bool:
     """Whether the tensors that a header promises are as large as its payload."""
     tensors = facts["tensors"]
-    shapes = [shape for _, _, shape in tensors]
-    plain = all(type(n) is int and n >= 0 for shape in shapes for n in shape)
+    plain = all(isinstance(name, str) and all(type(n) is int and n >= 0 for n in shape)
+                for name, _, shape in tensors)
     if not plain or len(tensors) > MOST_TENSORS or not 0 <= facts["bytes"] <= MOST_BYTES:
         return False
     return facts["bytes"] == sum(math.prod(shape) * KINDS[kind].itemsize

@@ -14,9 +14,12 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from itertools import takewhile
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,11 +36,23 @@ FORMAT = 1
 MOST_JOURNALS, MOST_IN_ALL = 8, 2**32  # the oldest go first
 OLD = 30 * 24 * 3600.0  # seconds
 LEAST_FREE, SMALL = 2**30, 2**20  # bytes that stay free on the disk, but for records below
+MOST_CALLS = 2**53  # of the model, in a header
 SAME = 1e-6  # relative: other machines add in another order
 BEGUN = "begun"
 ENDINGS = {"failed": GradientError, "ended": SearchStopped}
 UNKEPT = "No journal of this search is kept"
 log = logging.getLogger("solver-search")
+
+
+class Standing(Enum):
+    """What has become of the last search of a kind: its journal is gone or never was, waits for
+    the search to go on, or is being written."""
+
+    NONE, WAITING, RUNNING = range(3)
+
+
+class InUse(OSError):
+    """Another search has the journal."""
 
 
 class OtherSearch(BaseException):
@@ -103,7 +118,9 @@ class Journal(Records):
             self.breaking = True
             self._taken(meter)
             raise ENDINGS[facts["name"]](str(facts["said"]))
-        if facts["name"] != name or not _alike(facts["marks"], marks):
+        spends = set() if meter is None else meter.state().keys()
+        if facts["name"] != name or not (_alike(facts["marks"], marks)
+                                         and spends <= facts["state"].keys()):
             raise OtherSearch(f"found {facts['name']!r} where {name!r} was expected")
         if facts["whole"]:
             try:
@@ -189,15 +206,64 @@ def opened(folder: Path | None, key: str, warnings: list[str]) -> Iterator[Recor
                             "would have gone on from an earlier point.")
 
 
+def standing(folder: Path, key: str) -> Standing:
+    """What has become of the last search of a kind.
+
+    Args:
+        folder, key: see `opened`.
+    """
+    path = folder / (key + SUFFIX)
+    if not os.path.lexists(path):
+        return Standing.NONE
+    try:
+        file = _open(path)
+    except InUse:
+        return Standing.RUNNING
+    except OSError:
+        return Standing.NONE
+    try:
+        found = Log(file)
+        goes_on = len(found.entries) > 1 and _is_of(found, key)
+        return Standing.WAITING if goes_on else Standing.NONE
+    finally:
+        os.close(file)
+
+
 def _begun(file: Log, key: str) -> Log:
-    """The same; one of another search, or of another version of us, begins anew."""
-    facts = {"name": BEGUN, "key": key, "format": FORMAT, "made by": VERSION,
-             "torch": str(torch.__version__)}
-    first = file.entries[0].facts if file.entries else {}
-    if any(first.get(name) != value for name, value in facts.items()):
+    """The same, as far as its records say what ours do; one of another search, or of another
+    version of us, begins anew."""
+    if not _is_of(file, key):
         file.cut(0)
-        file.append(facts, {})
+        file.append(_first(key), {})
+    sound = sum(1 for _ in takewhile(_is_record, (e.facts for e in file.entries[1:])))
+    if 1 + sound < len(file.entries):
+        file.cut(1 + sound)
     return file
+
+
+def _is_record(facts: Mapping[str, Any]) -> bool:
+    """Whether a header holds what we write, each of its kind."""
+    marks, state = facts.get("marks"), facts.get("state")
+    return (isinstance(facts.get("name"), str) and isinstance(facts.get("said", ""), str)
+            and (facts["name"] not in ENDINGS or "said" in facts)
+            and isinstance(marks, list) and all(type(mark) is float for mark in marks)
+            and isinstance(state, dict) and all(map(_is_count, state.values()))
+            and _is_count(facts.get("most")) and isinstance(facts.get("whole"), bool))
+
+
+def _is_count(value: Any) -> bool:  # noqa: ANN401  JSON
+    return type(value) in (int, float) and 0 <= value <= MOST_CALLS
+
+
+def _is_of(file: Log, key: str) -> bool:
+    """Whether it is the journal of this search, written by this version of us."""
+    first = file.entries[0].facts if file.entries else {}
+    return all(first.get(name) == value for name, value in _first(key).items())
+
+
+def _first(key: str) -> dict[str, str | int]:
+    return {"name": BEGUN, "key": key, "format": FORMAT, "made by": VERSION,
+            "torch": str(torch.__version__)}
 
 
 def _open(path: Path) -> int:
@@ -219,7 +285,7 @@ def _open(path: Path) -> int:
         if not S_ISREG(stat.st_mode) or stat.st_nlink > 1 or stat.st_size > 3 * MOST_BYTES:
             raise OSError("what lies in its place is not a journal of ours")
         if not _locked(file):
-            raise OSError("another search of the same kind is running")
+            raise InUse("another search of the same kind is running")
     except OSError:
         os.close(file)
         raise

@@ -108,7 +108,7 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
         raise NoPresetError("Connect a model to let the node choose a preset, or pick one by "
                             "name.")
     cfg = wish.cfg if wish else None
-    fitting = [p for p in presets if steps in (0, p.solver.nfe) and (
+    fitting = [p for p in presets if steps in (0, p.steps) and (
         level(p, model) >= 2 or level(p, model) and better_here(here(p, model, cfg, measured)))]
     whole = [p for p in fitting if not p.partial]
     if not whole:
@@ -118,7 +118,10 @@ def best_match(presets: Sequence[Preset], model: ModelFacts | None, steps: int,
                             "one by name and compare.")
     pinned = [p for p in whole if p.id == pin] if pin else []
     best = max(pinned or whole, key=lambda p: _rank(p, model, wish or Wish(), measured))
-    return replace(best, siblings=tuple(p for p in fitting if _kin(p, best, model)))
+    reached = level(best, model)
+    return replace(best, siblings=tuple(
+        p for p in fitting if p is not best and p.info.guidance == best.info.guidance
+        and level(p, model) == reached))
 
 
 def _rank(preset: Preset, model: ModelFacts, wish: Wish, measured: Known) -> tuple:
@@ -129,7 +132,7 @@ def _rank(preset: Preset, model: ModelFacts, wish: Wish, measured: Known) -> tup
                        guidance_high=None, guidance_measured="")
     return (not preset.info.state, 3 if good else level(preset, model), not bad,
             info.error is not None, -_guidance_distance(info, wish.cfg),
-            preset.solver.nfe == wish.steps, -_size_distance(info, wish.pixels))
+            preset.steps == wish.steps, -_size_distance(info, wish.pixels))
 
 
 def better_here(own: PresetInfo | None) -> bool:
@@ -181,9 +184,3 @@ def best_or_unsearched(presets: Sequence[Preset], model: ModelFacts | None, step
         if model is None:
             raise
         return unsearched(model, steps)
-
-
-def _kin(preset: Preset, best: Preset, model: ModelFacts) -> bool:
-    same = preset.info.guidance == best.info.guidance and level(preset, model) == level(best,
-                                                                                       model)
-    return same and preset is not best

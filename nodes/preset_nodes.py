@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 from comfy_api.latest import io
@@ -55,7 +54,6 @@ class LoadSolverPreset(io.ComfyNode):
             hidden=[io.Hidden.prompt, io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Combo.Input("preset", options=[AUTOMATIC, *held.entries],
-                               extra_dict={"solver_presets": _known(held.presets)},
                                tooltip="A preset, or the first entry to take the one that suits "
                                        "the connected model best."),
                 io.Int.Input("steps", default=0, min=0, max=64, advanced=True,
@@ -250,9 +248,3 @@ def _steps(preset: Preset) -> str:
 def all_presets() -> dict[str, Preset]:
     """Every sound preset by its file name; the others are named in the log."""
     return shelf().presets
-
-
-def _known(presets: Mapping[str, Preset]) -> dict[str, dict[str, str]]:
-    """For the front end, which puts presets of the connected checkpoint first."""
-    return {name: {"model": preset.info.model_name, "family": preset.info.family, "id": preset.id}
-            for name, preset in presets.items()}

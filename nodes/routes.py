@@ -6,6 +6,7 @@ into people's own folder through `presets.store`. docs/security.md says what is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..presets.file import contents, shared
 from ..presets.parcels import parcel
 from ..presets.pictures import media_type, picture_bytes
 from ..presets.preset import Preset
-from ..presets.shelf import Listed
+from ..presets.shelf import Listed, Shelf
 from ..presets.store import (
     SUFFIX,
     TakenError,
@@ -34,9 +35,9 @@ from .cards import card, detail
 from .comfy_bridge.folders import own_folder, preset_files, shelf
 from .comfy_bridge.web import Answer, Call, Refusal, Reply, Route, hello, presets_changed
 from .live import LIVE
-from .measured import all_figures, own_lines
+from .measured import Known, all_figures, own_lines
 
-BINARY = "application/octet-stream"
+BINARY, JSON = "application/octet-stream", "application/json"
 WHICH = {"preset": "picture", "reference": "reference_picture"}
 SMALL = 16 << 10  # bytes of a JSON body
 
@@ -57,9 +58,24 @@ def _guarded(answer: Answer) -> Answer:
     return guarded
 
 
-def list_presets(call: Call) -> dict[str, Any]:
-    """GET /presets."""
-    found, figures = shelf(), all_figures()
+class Listing:
+    """The answer to GET /presets, spelled anew only when a file or a figure has changed."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Any, Any] = (None, None)
+        self._reply = Reply(b"", JSON)
+
+    def __call__(self, call: Call) -> Reply:
+        """GET /presets."""
+        found, figures = shelf(), all_figures()
+        of = found.entries, figures
+        if not all(new is old for new, old in zip(of, self._of, strict=True)):
+            self._reply = Reply(json.dumps(_listed(found, figures)).encode(), JSON)
+            self._of = of
+        return self._reply
+
+
+def _listed(found: Shelf, figures: Known) -> dict[str, Any]:
     cards = [card(entry.preset, entry.file, pictures=entry.pictures, figures=figures)
              for entry in found.entries.values() if entry.preset is not None]
     broken = [{"file": name, "error": error} for name, error in found.broken.items()]
@@ -231,7 +247,7 @@ def _route(method: str, path: str, answer: Callable[[Call], dict[str, Any] | Rep
 
 
 ROUTES = (
-    _route("GET", "/presets", list_presets), _route("GET", "/preset", one_preset),
+    _route("GET", "/presets", Listing()), _route("GET", "/preset", one_preset),
     _route("GET", "/picture", picture), _route("GET", "/share", share),
     _route("GET", "/export", export), _route("POST", "/inspect", inspect, MAX_BYTES),
     _route("POST", "/install", install, MAX_BYTES),

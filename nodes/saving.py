@@ -2,7 +2,8 @@
 
 Whether the folder can be written is tried before the first model call. A write that fails later
 ends nothing: it is tried again with the next better solver, and the report says what is not on
-disk. A file that is not our own last write is never replaced: the next free name is taken.
+disk. A file that is not our own last write is never replaced: the next free name is taken. What an
+earlier run of the same search has left counts as ours, but only what is further replaces it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 
 from ..presets.fields import PresetError
-from ..presets.preset import Preset
-from ..presets.store import MAX_NAME, SUFFIX, check_name, save
+from ..presets.file import dump, parse
+from ..presets.preset import Preset, PresetInfo
+from ..presets.store import MAX_NAME, SUFFIX, check_name, read_bytes, save
 from . import measured
 
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # what a killed write leaves behind
 OLD = 3600.0  # seconds
+OF_PEOPLE = ("author", "notes", "licence", "measured")  # what no search writes into a preset
 ELSEWHERE = "The SOLVER output holds it: connect Save Solver Preset to save it elsewhere."
 Mark = tuple[int, int, int, int]
 log = logging.getLogger("solver-search")
@@ -50,6 +54,7 @@ class Saving:
         self.names: dict[str, str] = {}  # as asked for -> as written
         self.marks: dict[str, Mark] = {}  # of our last write, by the name as written
         self.ids: dict[str, str] = {}  # of what is on disk, by the name as asked for
+        self.left: dict[str, Preset] = {}  # by an earlier run, until it is replaced
         self.troubles: dict[str, str] = {}
 
     def ready(self) -> None:
@@ -90,6 +95,20 @@ class Saving:
         self.marks[path.stem] = _mark(path)
         return path.stem
 
+    def go_on(self, path: Path) -> bool:
+        """The same, but of a file that nobody has changed since and only by what is further: its
+        solver stays until then. False: it is not such a file.
+
+        Raises:
+            PresetError, OSError: it cannot be read.
+        """
+        mark, preset = _mark(path), as_searched(read_bytes(path))
+        if preset is None or preset.info.name != path.stem or not S_ISREG(path.lstat().st_mode):
+            return False
+        self.marks[path.stem], self.left[path.stem] = mark, preset
+        self.ids[path.stem] = preset.id
+        return True
+
     def keep(self, preset: Preset) -> None:
         """Write it under its name, or the next free one where another file has come; a failure
         is remembered, not raised."""
@@ -127,12 +146,17 @@ class Saving:
 
     def _write(self, asked: str, preset: Preset) -> None:
         name = self.names.get(asked, asked)
-        if not self._ours(name):
+        left = self.left.get(name) if self._ours(name) else None
+        if left is not None and not _is_further(preset, left):
+            return
+        if not self._ours(name) or left is not None and not left.info.state and (
+                left.id != preset.id):  # a finished one of the same key: its prompts were others
             name = self.free(name)
         clear_leftovers(self.folder)
         path = save(self.folder, _renamed(preset, name), name=name, overwrite=True)
         self.names[asked], self.marks[name] = name, _mark(path)
         self.ids[asked] = preset.id
+        self.left.pop(name, None)
         if self.figures and preset.info.error is not None:
             measured.keep([preset], self.folder)
 
@@ -162,6 +186,25 @@ def clear_leftovers(folder: Path) -> None:
                 path.unlink()
         except OSError as error:
             log.warning("A leftover of an earlier search stays: %s", reason(error))
+
+
+def as_searched(data: bytes) -> Preset | None:
+    """The preset of a file in which only a search has written; None: somebody else has, too.
+
+    Raises:
+        PresetError: not a sound preset.
+    """
+    preset = parse(data)
+    told = {name: PresetInfo.__dataclass_fields__[name].default for name in OF_PEOPLE}
+    bare = replace(preset, info=replace(preset.info, **told))
+    return preset if dump(bare) == data else None
+
+
+def _is_further(preset: Preset, left: Preset) -> bool:
+    """Whether a preset of the same search was searched longer, or is finished."""
+    if not preset.info.state:
+        return True
+    return bool(left.info.state) and preset.info.model_calls > left.info.model_calls
 
 
 def reason(error: Exception) -> str:

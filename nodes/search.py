@@ -17,15 +17,16 @@ from ..solver_search.config import EFFORTS, METHODS, SearchConfig
 from ..solver_search.ranks import ALONE, Ranks
 from ..solver_search.search import Event, SearchStopped
 from .comfy_bridge.console import say
-from .comfy_bridge.folders import own_folder, preset_names
+from .comfy_bridge.folders import own_folder, preset_names, shelf
 from .comfy_bridge.latents import empty_latent
 from .comfy_bridge.model import facts
 from .comfy_bridge.prompts import joined
 from .comfy_bridge.screen import Interrupted, Screen, interrupt
 from .comfy_bridge.session import Guider, make_guider
 from .comfy_bridge.web import presets_changed
-from .found import found_again, search_key
-from .journals import FOLDER
+from .found import found_again, journal_key, search_key
+from .journals import FOLDER, Standing, standing
+from .left import names_for
 from .live import LIVE
 from .pictures import above_each_other, solver_picture, to_tensor
 from .preset_nodes import all_presets
@@ -107,14 +108,16 @@ class SearchSolver(io.ComfyNode):
         size = fitting_latent(chosen.model_patcher, latent[0])
         key = search_key(chosen, size, config, numbers)
         screen = Screen(chosen.model_patcher, cls.hidden.unique_id, vae[0] if vae else None)
-        known = None if again[0] else found_again(all_presets().values(), key, numbers)
+        last = standing(own_folder() / FOLDER, journal_key(key, chosen, size))
+        wanted = not again[0] and last != Standing.WAITING  # one that was killed goes on
+        known = found_again(all_presets().values(), key, numbers) if wanted else None
         if known is not None:
             return _again(cls, known, screen, config)
         saving = Saving(own_folder(), preset_names(), presets_changed)
         saving.ready()
-        names = {n: saving.free(_member_name(name[0], n, numbers) if name[0] else
-                                _name(chosen, replace(config, steps=n), guidance))
-                 for n in numbers}
+        wished = {n: _member_name(name[0], n, numbers) if name[0] else
+                  _name(chosen, replace(config, steps=n), guidance) for n in numbers}
+        names = names_for(wished, saving, shelf().entries.values(), key, last)
         telling = Telling(LIVE, screen, names, config.method)
         with Search(telling, saving, own_folder() / FOLDER) as search:
             found, said = search.run(chosen, size, config, guidance, names, key)

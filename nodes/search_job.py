@@ -136,7 +136,7 @@ class Job:
             self.records.meter = self
             found = self._recorded()
             whole = all(not member.preset.info.state for member in found)
-            if self._journal is not None and whole and not self.stopped:
+            if self._journal is not None and whole:
                 self._journal.finished = self.saved()
             return found
 

@@ -39,6 +39,11 @@ def kind_of(value: object) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
+def printable(name: str) -> str:
+    """A file's name in one line, without characters that steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
+
+
 @dataclass(frozen=True)
 class Text:
     """Plain text of at most `limit` characters; `lines` allows line breaks and tabs."""

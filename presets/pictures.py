@@ -1,19 +1,25 @@
 """Small pictures inside a preset: base64 text that must be a JPEG, PNG or WebP by its first bytes.
 
 What a stranger calls a picture is shown by a browser, so nothing else may pass as one: no SVG,
-no HTML. The bytes are handed on as they are, never decoded here.
+no HTML, and none that is small as a file and takes gigabytes when it is shown. The bytes are
+handed on as they are, never decoded here.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import struct
 from dataclasses import dataclass
 from typing import ClassVar
 
 from .fields import PresetError, kind_of
 
 MAX_PICTURE = 40_000  # bytes of one picture
+MAX_SIDE = 4096  # pixels; a search's own have 256, and a browser takes 64 MiB for the largest
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG's markers that are followed by a size,
+ALONE = {0x00, 0x01, 0xFF, *range(0xD0, 0xD9)}  # by nothing,
+ENDS = {0xD9, 0xDA}  # by what is no segment
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,14 @@ class Picture:
         if len(value) > 4 * -(-self.limit // 3):
             raise PresetError(f"{field} must be a picture of at most {self.limit} bytes, found "
                               f"{len(value)} characters of base64. Make it smaller.")
-        if value and not media_type(_bytes(field, value)):
+        data = _bytes(field, value)
+        if value and not media_type(data):
             raise PresetError(f"{field} must be a JPEG, PNG or WebP picture, found something "
                               "else. Leave it out.")
+        width, height = size_of(data)
+        if max(width, height) > MAX_SIDE:
+            raise PresetError(f"{field} must have at most {MAX_SIDE} pixels a side, found "
+                              f"{width} x {height}. Make it smaller.")
         return value
 
     def write(self, value: str) -> str:
@@ -58,6 +69,52 @@ def media_type(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return ""
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height that a picture claims; 0, 0: it ends before it claims any."""
+    readers = {"image/png": _png, "image/webp": _webp, "image/jpeg": _jpeg}
+    kind = media_type(data)
+    try:
+        return readers[kind](data) if kind else (0, 0)
+    except (struct.error, IndexError):
+        return 0, 0
+
+
+def _png(data: bytes) -> tuple[int, int]:
+    return struct.unpack_from(">II", data, 16)
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    """The canvas of one with several parts, else what its only part holds."""
+    part = data[12:16]
+    if part == b"VP8X":
+        low = struct.unpack_from("<HBHB", data, 24)
+        return 1 + low[0] + (low[1] << 16), 1 + low[2] + (low[3] << 16)
+    if part == b"VP8L":
+        bits, = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if part == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    """The largest of the frames before the first scan: programs differ in which they take."""
+    place, found = 2, (0, 0)
+    while (place := data.find(b"\xff", place)) >= 0:
+        place += 1
+        marker = data[place]
+        if marker in ALONE:
+            continue
+        if marker in ENDS:
+            break
+        if marker in FRAMES:
+            height, width = struct.unpack_from(">HH", data, place + 4)
+            found = max(found, (width, height), key=max)
+        place += 1 + struct.unpack_from(">H", data, place + 1)[0]
+    return found
 
 
 def picture_text(data: bytes) -> str:

@@ -66,7 +66,7 @@ class Preset:
             steps: as many are wanted; when none has so many, this preset itself is taken.
             first: noise level to begin at; of several with as many steps the nearest is taken.
         """
-        fitting = [p for p in (self, *self.siblings) if p.solver.nfe == steps] or [self]
+        fitting = [p for p in (self, *self.siblings) if p.steps == steps] or [self]
         if first is None:
             return fitting[0]
         return min(fitting, key=lambda p: abs(float(p.solver.sigmas[0]) - first))
@@ -76,7 +76,12 @@ class Preset:
         """Whether it is made for the end of the way only: image to image."""
         return self.info.denoise is not None and self.info.denoise < 1
 
-    @property
+    @cached_property
+    def steps(self) -> int:
+        """Model calls of a sampling, as a KSampler counts its steps."""
+        return self.solver.nfe
+
+    @cached_property
     def top(self) -> float:
         """Highest noise level of the model it is made for; the solver may begin below."""
         first = float(self.solver.sigmas[0])
@@ -85,7 +90,7 @@ class Preset:
     @property
     def promise(self) -> str:
         """What the author measured, and at which CFG it holds."""
-        said = (promise(self.info, calls=self.solver.nfe), guidance_range(self.info))
+        said = (promise(self.info, calls=self.steps), guidance_range(self.info))
         return " ".join(filter(None, said))
 
 

@@ -73,7 +73,8 @@ class Shelved(NamedTuple):
 def listed(names: Iterable[str], folders: Sequence[str]) -> list[Listed]:
     """Regular files of these names: those in the first folder come first, newest on top.
 
-    Links count as what they lead to. Pipes, devices, folders and links to nowhere are left out.
+    Links count as what they lead to. Pipes, devices, folders and links to nowhere are left out,
+    and names that are no text, as other systems leave them: no page could ask for such a file.
 
     Args:
         names: below any of the folders; of equal names the earlier folder's file counts.
@@ -86,6 +87,8 @@ def listed(names: Iterable[str], folders: Sequence[str]) -> list[Listed]:
 
 def look(name: str, folders: Sequence[str]) -> Listed | None:
     """The file of one name; None where `listed` would leave it out."""
+    if not name.isascii() and name != name.encode("utf-8", "ignore").decode():
+        return None
     for place, folder in enumerate(folders):
         path = f"{folder}{os.sep}{name}"  # os.path.join takes longer than the disk
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from .container import MAX_BYTES, check_size
+from .fields import printable
 from .file import dump, parse, renamed
 from .preset import Preset, PresetError
 
@@ -101,7 +102,7 @@ def read(path: Path) -> Preset:
     try:
         return parse(_bytes(path))
     except PresetError as error:
-        raise PresetError(f"{path.name}: {error}") from error
+        raise PresetError(f"{printable(path.name)}: {error}") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -116,7 +117,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return _bytes(path)
     except PresetError as error:
-        raise PresetError(f"{path.name}: {error}") from error
+        raise PresetError(f"{printable(path.name)}: {error}") from error
 
 
 def _bytes(path: Path) -> bytes:
@@ -179,8 +180,8 @@ def rename(folder: Path, path: Path, name: str) -> Path:
 def check_inside(folder: Path, path: Path) -> None:
     """Raises PresetError: the file is a link, or lies elsewhere than in `folder`."""
     if path.is_symlink() or not _real(path).is_relative_to(_real(folder)):
-        raise PresetError(f"{path.name} does not lie in your own preset folder, so it stays as it "
-                          "is. Change it where it lies.")
+        raise PresetError(f"{printable(path.name)} does not lie in your own preset folder, so it "
+                          "stays as it is. Change it where it lies.")
 
 
 def free_name(folder: Path, name: str) -> str:

@@ -52,6 +52,13 @@ def test_requests_are_answered_with_a_sentence(world: World) -> None:
     assert counts.accepted > 10 and counts.refused > 200 and len(counts.sentences) > 5
 
 
+def test_journals_that_say_what_none_of_ours_does_end_no_search(world: World) -> None:
+    from .fuzz.journals import journals
+
+    counts = journals(25, seed=1)
+    assert counts.crashes == {} and counts.accepted > 5 and counts.refused > 2
+
+
 def test_hypothesis_breaks_no_reader() -> None:
     from .fuzz.properties import properties
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.faults.hurting import watched
 from tests.matrix.families import FAMILIES, Subject
 
 from .pack import load
@@ -198,6 +199,32 @@ def test_a_stop_keeps_the_journal_and_what_is_not_saved_does_too(
     calls.made = 0
     assert numbers(job(subject, tmp_path).run()) == whole
     assert calls.made <= AGAIN and not list(tmp_path.iterdir())
+
+
+def test_a_search_that_was_short_of_memory_before_goes_on_as_it_would(
+        subject: Subject, calls: Calls, tmp_path: Path) -> None:
+    """Of three pictures a call it was down to one; memory is there again when it goes on."""
+    def short(number: int, found: torch.Tensor) -> torch.Tensor:
+        if number == 20 and len(found) > 2:  # of which each picture has two, for its CFG
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return found
+
+    def looked() -> tuple[str, bool]:
+        return "", False
+
+    with watched(subject.model, looked, short) as seen:
+        wanted = job(subject, None)
+        whole = numbers(wanted.run())
+    said, = [line for line in wanted.warnings if line.startswith("Memory was short")]
+    assert len(seen.hurt) == 1
+    with watched(subject.model, looked, short) as seen:
+        killed(subject, calls, tmp_path, 200)
+    assert len(seen.hurt) == 1
+    with watched(subject.model, looked) as seen:
+        resumed = job(subject, tmp_path)
+        assert numbers(resumed.run()) == whole
+    assert said in resumed.warnings
+    assert calls.made and {call[3] for call in seen.calls[20:]} == {2}
 
 
 def test_a_search_whose_process_is_killed_goes_on(subject: Subject, tmp_path: Path,

@@ -81,13 +81,6 @@ def test_new_words_around_the_same_numbers_are_no_change(world: World, folder: P
     assert not any("changed" in line for line in said)
 
 
-def test_the_front_end_is_told_each_id(world: World, folder: Path) -> None:
-    schema = world.of("Load").define_schema()
-    about = schema.inputs[0].extra_dict["solver_presets"]
-    assert {about[f"{n} steps.safetensors"]["id"] for n in (4, 6)} == {
-        load(world, preset=f"{n} steps.safetensors")[0].id for n in (4, 6)}
-
-
 def test_the_ksamplers_steps_pick_the_member(world: World, models: dict, folder: Path,
                                              said: list[str]) -> None:
     best = "(best for the connected model)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from tests.matrix.families import FAMILIES
 
+from . import graphs
 from .pack import load as module
 from .test_matching import facts, preset
 from .world import EPS, FLOW, World, ksampler
@@ -30,6 +32,12 @@ def empty(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
                         ([str(tmp_path)], kept[1]))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     yield
+
+
+# ComfyUI's templates of each set its model's shift so (name of the node, shift), or not at all.
+TEMPLATES = {"SD1.5": None, "SDXL": None, "SD3": None, "Flux dev": None,
+             "Wan 2.1": ("SD3", 8.0), "Z-Image": ("AuraFlow", 3.0),
+             "Qwen-Image": ("AuraFlow", 3.1)}
 
 
 def load(world: World, **inputs: Any) -> Any:  # noqa: ANN401
@@ -64,6 +72,31 @@ def test_a_flow_model_gets_the_ordinary_euler_and_is_told_to_search(world: World
     ordinary = ksampler(world, models[FLOW], FLOW, scheduler="beta")  # euler, 6 steps
     off = (ksampler(world, used, FLOW) - ordinary).norm() / ordinary.norm()
     assert float(off) < 0.01  # "beta" takes the nearest of 1000 levels
+
+
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_first_run_of_a_template_gives_a_picture_and_offers_a_search(world: World,
+                                                                         name: str) -> None:
+    """With nothing but what is bundled: Load, then Use Solver and a KSampler as in one template,
+    or Solver Sampler with a guider as in another."""
+    subject = FAMILIES[name].build()
+    with torch.inference_mode():
+        model = shifted(subject.model, *TEMPLATES[name]) if TEMPLATES[name] else subject.model
+        solver, about = load(world, model=model)
+        used = world.of("Use").execute(model, solver).args[0]
+        assert "Nobody has searched for this model" in about and "use Search Solver" in about
+        plain, fast = (graphs.ksampler(subject, each, 8) for each in (model, used))
+        sampler, sigmas = world.of("Sampler").execute(solver, model=model).args
+        guided = graphs.run(subject, model, sampler, sigmas)
+    assert torch.isfinite(fast).all() and torch.isfinite(guided).all()
+    assert not fast.equal(plain)  # it was the solver that sampled
+
+
+def shifted(model: Any, kind: str, shift: float) -> Any:  # noqa: ANN401
+    advanced = importlib.import_module("comfy_extras.nodes_model_advanced")
+    node = getattr(advanced, f"ModelSampling{kind}")()
+    return getattr(node, node.FUNCTION)(model, shift)[0]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ..pack import ROOT, load
+from . import going_on
 from .stage import FLOW, NAME, PRESET, Stage
 
 MANY, SECONDS = 10_000, 0.1  # presets, and CPU seconds of a listing when nothing has changed
@@ -71,23 +72,95 @@ def in_time(what: str, problems: Problems) -> Iterator[None]:
 
 
 def ten_thousand(stage: Stage) -> Problems:
-    """Listing them again costs next to nothing."""
-    copies(stage, MANY)
+    """Listing them again costs next to nothing, whoever asks."""
+    preset = _suits(stage)
+    data = stage.module("presets.file").dump(preset)
+    for number in range(MANY):
+        (stage.folder / f"{number:05}.safetensors").write_bytes(data)
     found = len(listing(stage))
-    times = []
-    for _ in range(3):
-        begun = time.process_time()
-        stage.world.of("Load").define_schema()  # what /object_info asks for
-        times.append(time.process_time() - begun)
     problems = [] if found >= MANY else [f"lists {found} of {MANY}"]
-    least = min(times)
-    return problems if least <= SECONDS else [*problems, f"a listing takes {least:.2f} CPU s"]
+    for what, ask in _askers(stage).items():
+        ask()
+        least = min(_seconds(ask) for _ in range(3))
+        problems += [] if least <= SECONDS else [f"{what} takes {least:.2f} CPU s"]
+    return problems
+
+
+def _askers(stage: Stage) -> dict[str, Callable[[], object]]:
+    """Who looks through the folder when nothing has changed."""
+    node, call = stage.world.of("Load"), stage.module("nodes.comfy_bridge.web").Call()
+    model = stage.module("nodes.comfy_bridge.model").facts(stage.subjects[FLOW].model)
+    named = stage.world.nodes.NODE_CLASS_MAPPINGS["SolverSearch_Load"]
+    matching, found, left, saving, journals, folders = (
+        stage.module(name) for name in ("nodes.matching", "nodes.found", "nodes.left",
+                                        "nodes.saving", "nodes.journals",
+                                        "nodes.comfy_bridge.folders"))
+    page = stage.module("nodes.routes").Listing()
+    presets = stage.module("nodes.preset_nodes").all_presets
+    held = [*presets().values()]
+    return {
+        "the picker": node.define_schema,
+        "the node's definition": lambda: json.dumps(named.GET_NODE_INFO_V1()),
+        "the page's list": lambda: page(call),
+        "the choice for a model": lambda: matching.best_match(held, model, 0),
+        "whether a workflow runs again": lambda: node.fingerprint_inputs(
+            "(best for the connected model)"),
+        "a search found again": lambda: found.found_again(presets().values(), "0" * 64, [3]),
+        "a search's names": lambda: left.names_for(
+            {3: "00007"}, saving.Saving(stage.folder, folders.preset_names()),
+            folders.shelf().entries.values(), "0" * 64, journals.Standing.NONE),
+    }
+
+
+def _seconds(ask: Callable[[], object]) -> float:
+    begun = time.process_time()
+    ask()
+    return time.process_time() - begun
 
 
 def broken(stage: Stage) -> Problems:
     """Five hundred broken files are one line of the log, once."""
     for number in range(500):
         (stage.folder / f"{number}.safetensors").write_bytes(b"\0" * (9 + number % 7))
+    with logged() as lines:
+        for _ in range(3):
+            listing(stage)
+    one = len(lines) == 1 and "\n" not in lines[0]
+    return [] if one else [f"{len(lines)} lines of log: {lines[:2]}"]
+
+
+def odd_names(stage: Stage) -> Problems:
+    """Names that other systems leave on a disk: what can be asked for is listed, the log stays one
+    line that steers no terminal, and whatever pages get is text."""
+    sound, odd = stage.library().read_bytes(), (
+        b"\xff\xfe", b"\xed\xa0\x80", "\u202egnp".encode(), b" ",
+        b"x" * 242, "\u0301".encode(), b"-rf", b"%2e%2e", b"a\\b", b"'\";--", b"<b>", b"[[a|b]]",
+        b"a\nb", b"\x1b[2J\x1b]0;x\x07")  # the newest ones are named in the log
+    folder = os.fsencode(stage.folder)
+    for name in odd:
+        Path(os.fsdecode(folder + b"/" + name + b".safetensors")).write_bytes(sound)
+        Path(os.fsdecode(folder + b"/0" + name + b".safetensors")).write_bytes(b"broken file")
+    with logged() as lines:
+        names = [*listing(stage)]
+    problems = [f"the log is steered: {line!r}" for line in lines if not line.isprintable()]
+    problems += [] if len(lines) == 1 else [f"{len(lines)} lines of log"]
+    routes, call = stage.module("nodes.routes"), stage.module("nodes.comfy_bridge.web").Call
+    told = [*names, *stage.module("nodes.comfy_bridge.folders").preset_names(),
+            json.dumps(json.loads(routes.Listing()(call()).body), ensure_ascii=False),
+            *map(str, stage.module("nodes.comfy_bridge.folders").shelf().broken.values())]
+    problems += [f"no text: {text[:80]!r}" for text in told
+                 if text.encode("utf-8", "ignore").decode() != text]
+    for name in names:
+        if routes.one_preset(call({"file": [name]}))["file"] != name:
+            problems.append(f"{name!r} is listed and cannot be asked for")
+    sound_names = sum(name.decode("utf-8", "ignore").encode() == name for name in odd)
+    own = [n for n in names if (stage.folder / n).exists()]
+    return problems if len(own) == sound_names else [*problems, f"lists {own}"]
+
+
+@contextlib.contextmanager
+def logged() -> Iterator[list[str]]:
+    """The lines of our log."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
@@ -96,14 +169,11 @@ def broken(stage: Stage) -> Problems:
     log.propagate = False
     logging.disable(logging.NOTSET)
     try:
-        for _ in range(3):
-            listing(stage)
+        yield lines
     finally:
         log.removeHandler(handler)
         log.propagate = True
         logging.disable(disabled)
-    one = len(lines) == 1 and "\n" not in lines[0]
-    return [] if one else [f"{len(lines)} lines of log: {lines[:2]}"]
 
 
 def strange(stage: Stage) -> Problems:
@@ -174,11 +244,14 @@ def replaced_in_use(stage: Stage) -> Problems:
 def _suits(stage: Stage) -> Any:  # noqa: ANN401
     import comfy.samplers
 
-    ms = stage.subjects[FLOW].model.get_model_object("model_sampling")
+    patcher = stage.subjects[FLOW].model
+    model = stage.module("nodes.comfy_bridge.model").facts(patcher)
+    ms = patcher.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(ms, "simple", 3).double()
     solver = stage.module("solver_search.tableaus").TABLEAUS["dpmpp_2m"](sigmas, flow=True)
     presets = stage.module("presets.preset")
-    return presets.Preset(solver, presets.PresetInfo(name=NAME, prediction="flow", shift=3.0))
+    return presets.Preset(solver, presets.PresetInfo(name=NAME, prediction="flow", shift=3.0,
+                                                     family=model.family))
 
 
 def killed_while_writing(stage: Stage) -> Problems:
@@ -261,6 +334,7 @@ def two_searches(stage: Stage) -> Problems:
 PLACES = (
     Place("ten thousand presets", ten_thousand, fast=False),
     Place("five hundred broken presets", broken),
+    Place("names as other systems leave them", odd_names),
     Place("pipes, devices and links", strange),
     Place("other numbers with copied times", copied_times),
     Place("a preset replaced and deleted in use", replaced_in_use),
@@ -269,4 +343,13 @@ PLACES = (
     Place("settings of any depth", deep_settings),
     Place("two programs in one folder", two_processes),
     Place("two searches into one folder", two_searches, fast=False),
+    Place("a search killed early", going_on.early),
+    Place("a search killed while it is measured", going_on.late),
+    Place("a search killed three times", going_on.again_and_again),
+    Place("a search for two numbers of steps killed between them", going_on.several),
+    Place("a search stopped, or cancelled", going_on.people_end_it),
+    Place("an unfinished preset that somebody has changed", going_on.somebodys),
+    Place("a search of the same kind beside it", going_on.beside_another),
+    Place("a search made anew", going_on.finished_stays),
+    Place("a search whose process is killed", going_on.process_killed, fast=False),
 )

@@ -3,6 +3,6 @@
     python -m tests.fuzz --inputs 100000 --seed 7
 
 Preset files made from the golden ones, names, files of measurements, archives (by the page's own
-script, in Node), requests (only from `python -m tests.faults`, which has a ComfyUI), and the same
-readers under Hypothesis. Prints how many were tried, accepted and refused, and what crashed.
+script, in Node), the same readers under Hypothesis, and with a ComfyUI (`python -m tests.faults`)
+requests and journals. Prints how many were tried, accepted and refused, and what crashed.
 """

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 import re
+import struct
 import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from random import Random
+from typing import Any
+
+from PIL import Image
 
 from ..pack import ROOT, load
 from .archives import archive, bombs, opened_by_the_page
@@ -22,9 +27,11 @@ from .tricks import tricky
 
 GOLDEN = ROOT / "tests" / "golden"
 PYTHON_WORDS = re.compile(r"NoneType|\bNone\b|Traceback|\bobject at 0x|Error\b")
+NO_NUMBERS = re.compile(r"\b(None|nan|inf)\b")
 AT_ONCE = 500  # archives for one start of Node
 # Of Node: 64 of presets, copies not yet collected (600 to 1,114 seen); unbounded it took 13,000.
 MOST_MEGABYTES = 2000
+MOST_SIDE = 4096  # pixels: a browser takes 64 MiB for such a picture
 SLOW = 1.0  # CPU seconds; a sound file takes a thousandth
 
 
@@ -135,6 +142,31 @@ def read_preset(data: bytes) -> None:
     again = file.parse(file.dump(preset))  # what is read can be written, and is the same then
     if again.id != preset.id or again.info != preset.info:
         raise AssertionError("comes back as another preset")
+    for said in (preset.promise, guidance_remark(preset)):
+        for theirs in filter(None, (preset.info.baseline, preset.info.builtin)):
+            said = said.replace(theirs, "")
+        if NO_NUMBERS.search(said):
+            raise AssertionError(f"Python's words: {said}")
+    for text in (preset.info.picture, preset.info.reference_picture):
+        _check_picture(load("presets.pictures").picture_bytes(text))
+
+
+def guidance_remark(preset: Any) -> str:  # noqa: ANN401
+    """What is said of it at a CFG."""
+    return load("presets.words").guidance_remark(preset.info, 4.0)
+
+
+def _check_picture(data: bytes) -> None:
+    """Raises AssertionError: another reader sees that it is too large to be shown."""
+    try:
+        with Image.open(BytesIO(data)) as picture:
+            size = picture.size
+    except Image.DecompressionBombError as error:
+        raise AssertionError("a picture as a bomb") from error
+    except (OSError, SyntaxError, ValueError, struct.error, IndexError):
+        return  # nothing can show it
+    if max(size) > MOST_SIDE:
+        raise AssertionError(f"a picture of {size}")
 
 
 def _answer(given: bytes | str, read: Callable[..., object]) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from .campaign import Counts, archives, campaign, ledgers, names
 
-SHARES = {"files": 0.7, "names": 0.15, "ledgers": 0.1, "archives": 0.02, "requests": 0.02,
-          "hypothesis": 0.01}
+SHARES = {"files": 0.698, "names": 0.15, "ledgers": 0.1, "archives": 0.02, "requests": 0.02,
+          "journals": 0.002, "hypothesis": 0.01}
 
 
 def everything(inputs: int, seed: int, world: Any = None) -> int:  # noqa: ANN401
@@ -18,7 +18,7 @@ def everything(inputs: int, seed: int, world: Any = None) -> int:  # noqa: ANN40
     Args:
         inputs: how many in all.
         seed: of all choices.
-        world: the pack as ComfyUI loaded it, for requests; None: none are sent.
+        world: the pack as ComfyUI loaded it, for requests and journals; None: there are none.
 
     Returns:
         How many kinds of crash there were.
@@ -30,9 +30,11 @@ def everything(inputs: int, seed: int, world: Any = None) -> int:  # noqa: ANN40
         "archives": lambda count: archives(count, seed),
     }
     if world is not None:
+        from .journals import journals
         from .requests import requests
 
         kinds["requests"] = lambda count: requests(world, count, seed)
+        kinds["journals"] = lambda count: journals(count, seed)
     kinds["hypothesis"] = _properties
     crashes = tried = refused = 0
     for name, run in kinds.items():

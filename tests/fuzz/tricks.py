@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Callable
@@ -30,7 +31,74 @@ TEXTS = ("\ud800", "\udfff\ud800", "\u202e\u2066abc", "a\u0000b", "\ufeff", "\u3
          "\x1b[31m", "'\"",
          "{{7*7}}", "%s%n", "${jndi:x}", "<svg/onload=x>", "[[a|https://b]]", "../" * 30, "con",
          "\\\\host\\share", "=cmd|' /C calc'!A0", "NaN", "Infinity", "-0", "1e400", "\u0665")
+EVIDENCE = ("error", "error_interval", "error_median", "error_elsewhere", "baseline_error",
+            "baseline_interval", "baseline_median", "baseline_elsewhere", "difference_interval",
+            "held_out_seeds", "held_out_prompts", "guidance", "guidance_low", "guidance_high",
+            "guidance_measured", "builtin", "baseline", "created", "denoise", "seconds", "shift")
+CLAIMS = ("0", "-0", "-1", "5e-324", "1e-308", "1e9", "1e308", "1000000000000", "1", "0.999999999",
+          "0.5", "")
+DATES = ("9999-12-31", "0001-01-01", "2026-02-29", "10000-01-01")
 BEFORE = (b" ", b"\t", b"\xef\xbb\xbf", b"\0", b"[", b"null", b"\xff\xfe")
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG that claims this size."""
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0,
+                                                         0) + b"\0" * 9
+
+
+def huge_jpeg(width: int, height: int) -> bytes:
+    """A JPEG that claims this size, behind a small one in a part that programs skip."""
+    frame = b"\xff\xc0\0\x0b\x08" + struct.pack(">HH", height, width) + b"\1\1\x11\0"
+    inner = b"\xff\xc0\0\x0b\x08\0\1\0\1\1\1\x11\0"
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", 2 + len(inner)) + inner + frame
+
+
+def huge_webp(width: int, height: int) -> bytes:
+    """A lossy WebP that claims this size."""
+    return _riff(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width & 0x3FFF,
+                                                             height & 0x3FFF))
+
+
+def huge_lossless(width: int, height: int) -> bytes:
+    """A WebP without losses that claims this size."""
+    return _riff(b"VP8L", b"\x2f" + struct.pack("<I", width - 1 & 0x3FFF
+                                               | (height - 1 & 0x3FFF) << 14))
+
+
+def huge_canvas(width: int, height: int) -> bytes:
+    """A WebP of several parts whose canvas has this size."""
+    return _riff(b"VP8X", b"\0\0\0\0" + (width - 1).to_bytes(3, "little")
+                 + (height - 1).to_bytes(3, "little"))
+
+
+def _riff(kind: bytes, data: bytes) -> bytes:
+    data += b"\0" * 30
+    return b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBP" + kind + struct.pack(
+        "<I", len(data)) + data
+
+
+def _entry_text(entry: Any) -> str:  # noqa: ANN401
+    """JSON of a tensor's entry."""
+    if not isinstance(entry, dict):
+        return json.dumps(entry)
+    return "{" + ",".join(f"{json.dumps(k)}:{_nested(v) if _is_deep(v) else json.dumps(v)}"
+                          for k, v in entry.items()) + "}"
+
+
+def _is_deep(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, (list, dict)) and len(value) == 1 and not isinstance(
+        value[0] if isinstance(value, list) else value.get("a"), (int, float, str, type(None)))
+
+
+def _nested(value: Any) -> str:  # noqa: ANN401
+    """JSON of any depth; Python's own writer stops at some."""
+    closed, text = [], []
+    while isinstance(value, (list, dict)):
+        text.append("[" if isinstance(value, list) else '{"a":')
+        closed.append("]" if isinstance(value, list) else "}")
+        value = value[0] if isinstance(value, list) else value["a"]
+    return "".join([*text, json.dumps(value), *reversed(closed)])
 
 
 @dataclass
@@ -49,7 +117,7 @@ class Draft:
         """The bytes."""
         words = ",".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in self.words)
         parts = [f'"__metadata__":{{{words}}}']
-        parts += [f"{json.dumps(k)}:{json.dumps(v)}" for k, v in self.entries] + self.raw
+        parts += [f"{json.dumps(k)}:{_entry_text(v)}" for k, v in self.entries] + self.raw
         text = self.before + ("{" + ",".join(parts) + "}").encode("utf-8") + self.after
         return struct.pack("<Q", len(text) if self.length is None else self.length) + text + (
             self.body)
@@ -189,6 +257,49 @@ def _text(draft: Draft, chance: Random) -> None:
                                      (key, f"{value}{text}")))
 
 
+def _picture(draft: Draft, chance: Random) -> None:
+    """A picture that is small as a file and wants gigabytes when it is shown."""
+    width, height = (chance.choice((1, 255, 4096, 4097, 16_383, 65_535)) for _ in range(2))
+    made = chance.choice((huge_png, huge_jpeg, huge_webp, huge_lossless, huge_canvas))
+    data = made(width, height)[: chance.choice((40_000, 40_000, 24, 30))]
+    name = chance.choice(("picture", "reference_picture"))
+    draft.words = [(k, v) for k, v in draft.words if k != name]
+    draft.words.append((name, base64.b64encode(data).decode()))
+
+
+def _deep_entry(draft: Draft, chance: Random) -> None:
+    """A value as deep as a reader of JSON just bears, where it is to be shown."""
+    deep: Any = 1
+    for _ in range(chance.choice((100, 400, 950))):
+        deep = chance.choice(([deep], {"a": deep}))
+    _one(draft, chance)[chance.choice(("dtype", "shape", "data_offsets"))] = deep
+
+
+def _claims(draft: Draft, chance: Random) -> None:
+    """Evidence that is better than can be, or contradicts itself."""
+    for key in chance.sample(EVIDENCE, chance.choice((1, 3, 6))):
+        draft.words = [(k, v) for k, v in draft.words if k != key]
+        draft.words.append((key, chance.choice(DATES if key == "created" else CLAIMS)))
+
+
+def _sigmas(draft: Draft, chance: Random) -> None:
+    """Noise levels that rise, stand still, or end elsewhere than they should."""
+    found = dict(draft.entries).get("sigmas")
+    if not isinstance(found, dict) or not isinstance(found.get("data_offsets"), list):
+        return
+    begin, end = found["data_offsets"][0], found["data_offsets"][-1]
+    try:
+        levels = list(struct.unpack(f"<{(end - begin) // 8}d", draft.body[begin:end]))
+    except (struct.error, TypeError):
+        return
+    at = chance.randrange(len(levels)) if levels else 0
+    levels = chance.choice((levels[::-1], sorted(levels), [1.0] * len(levels), levels[1:] + [0.0],
+                            levels[:at] + [5e-324] + levels[at + 1:], [-s for s in levels],
+                            levels[:at] + [levels[at - 1] * (1 + 1e-16)] + levels[at + 1:],
+                            levels[:-1] + [0.01], levels[:-1] + [-0.0]))
+    draft.body = draft.body[:begin] + struct.pack(f"<{len(levels)}d", *levels) + draft.body[end:]
+
+
 def _named(draft: Draft, chance: Random) -> None:
     at = chance.randrange(len(draft.entries))
     name, entry = draft.entries[at]
@@ -198,4 +309,4 @@ def _named(draft: Draft, chance: Random) -> None:
 
 TRICKS: tuple[Callable[[Draft, Random], None], ...] = (
     _version, _length, _before, _after, _twice, _entry, _moved, _empty, _deep, _number, _many,
-    _text, _named)
+    _text, _named, _picture, _deep_entry, _claims, _sigmas)

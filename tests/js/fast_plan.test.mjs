@@ -51,6 +51,17 @@ test("the steps of the sampler choose, then the gain", () => {
   assert.equal(fittingPreset(cards, { ...wanted, steps: 8 }).file, "eight");
 });
 
+test("what was measured on this machine goes before what files say", () => {
+  const own = (error, more = {}) => ({ here: [{ model: "m.safetensors", guidance: 5, error, baseline_error: 1, ...more }] });
+  const files = (...cards) => fittingPreset(cards, wanted)?.file ?? null;
+  assert.equal(files(card({ file: "theirs", error: 0.3 }), card({ file: "own", ...own(0.2) })), "own");
+  assert.equal(files(card({ file: "theirs", error: 0.3 }), card({ file: "claimed", error: 0.1, ...own(0.6) })), "theirs");
+  assert.equal(files(card(own(1.5))), null); // worse here, whatever the file says
+  assert.equal(files(card({ model: "n", guidance: 9, ...own(0.5) })), "a"); // another's, better here
+  assert.equal(files(card({ model: "n", ...own(0.5, { guidance: 2 }) })), null); // at another CFG
+  assert.equal(files(card(own(1.1, { difference_interval: 0.3 }))), "a"); // may be chance
+});
+
 test("new nodes lie on none", () => {
   const near = [800, 200, 300, 300];
   const taken = [near, [400, -400, 380, 2000], [800, -100, 300, 250], [0, 0, 300, 200]];

@@ -1,5 +1,6 @@
 // What "Make it fast" decides, without a page: is this a sampler, which preset fits, where there
 // is room.
+import { gainOf, hereOf } from "./sidebar_words.js";
 
 /** Noise steps above which a search is not asked for as many: it would gain little. */
 const FEW_STEPS = 10;
@@ -58,18 +59,29 @@ export function stepsToSearch(steps) {
 /**
  * The preset that may be put behind a checkpoint without measuring first, or null.
  *
- * It was searched on this checkpoint, at this CFG, from pure noise, and is finished. Among several
- * the one with as many steps as the sampler has wins, then the one that gains most.
+ * It was searched on this checkpoint at this CFG, or measured on both on this machine and found
+ * better than the built-in samplers; not found worse here, made from pure noise, and finished.
+ * Among several the one with as many steps as the sampler has wins, then the one that gains most:
+ * on this machine where that was measured.
  * @param {any[]} cards
  * @param {{checkpoint: string, cfg?: number | null, steps?: number | null}} wanted
  */
 export function fittingPreset(cards, { checkpoint, cfg = null, steps = null }) {
-  const fitting = cards.filter((card) =>
-    checkpoint && card.model === checkpoint && card.state !== "unfinished" &&
-    (card.denoise ?? 1) >= 1 && holdsFor(card, cfg));
-  const rank = (/** @type {any} */ card) => [card.steps === steps ? 0 : 1, gain(card)];
+  if (!checkpoint) return null;
+  const known = cards.map((card) => ({ card, own: ownAt(card, checkpoint, cfg) }));
+  const fitting = known.filter(({ card, own }) =>
+    card.state !== "unfinished" && (card.denoise ?? 1) >= 1 &&
+    (own ? gainOf(own).kind === "better" : card.model === checkpoint && holdsFor(card, cfg)));
+  const rank = (/** @type {any} */ { card, own }) => [card.steps === steps ? 0 : 1, share(own ?? card)];
   fitting.sort((a, b) => compare(rank(a), rank(b)));
-  return fitting[0] ?? null;
+  return fitting[0]?.card ?? null;
+}
+
+/** What was measured on this machine at this CFG, or null where that tells nothing. @param {any} card @param {string} checkpoint @param {number | null} cfg */
+function ownAt(card, checkpoint, cfg) {
+  const own = hereOf(card, [checkpoint], cfg);
+  const near = own && (cfg === null || Math.abs((own.guidance ?? 1) - cfg) < 1e-6);
+  return near && ["better", "worse"].includes(gainOf(own).kind) ? own : null;
 }
 
 /** @param {any} card @param {number | null} cfg */
@@ -80,9 +92,9 @@ function holdsFor(card, cfg) {
   return cfg >= low - 1e-6 && cfg <= high + 1e-6;
 }
 
-/** Error as a share of the best built-in's; unmeasured ones last. @param {any} card */
-function gain(card) {
-  return card.error && card.baseline_error ? card.error / card.baseline_error : Infinity;
+/** Error as a share of the best built-in's; unmeasured ones last. @param {any} figures a card's, or own ones */
+function share(figures) {
+  return figures.error && figures.baseline_error ? figures.error / figures.baseline_error : Infinity;
 }
 
 /** @param {number[]} a @param {number[]} b */

@@ -1,5 +1,6 @@
 // What a search says of itself, in words. Pure.
 import { clock, short } from "./curves.js";
+import { inPageWords } from "./sentences.js";
 import { t } from "./words.js";
 
 export const RUNNING = new Set(["estimating", "searching", "measuring"]);
@@ -28,29 +29,15 @@ export function standing(state) {
     : t("Level with the best built-in so far");
 }
 
-/** What a running search does, without how far it has come: see `standing`. A sentence of the server that is not known stays English. @param {any} state */
+/** What a running search does, without how far it has come: see `standing`. @param {any} state */
 export function doing(state) {
-  const said = state.sentence ?? "";
-  const steps = /(\d+) steps/.exec(said)?.[1] ?? "";
-  const first = said.replace(/ Already .*/, "");
-  /** @type {Record<string, string>} */
-  const words = {
-    "Loading the model and timing it.": t("Loading the model and timing it."),
-    "Painting pictures slowly, to learn from them.": t("Painting pictures slowly, to learn from them."),
-    "Trying the samplers you know.": t("Trying the samplers you know."),
-    "Fitting {steps} steps to your model.": t("Fitting {steps} steps to your model.", { steps }),
-    "Refining {steps} steps.": t("Refining {steps} steps.", { steps }),
-    "Learning {steps} steps.": t("Learning {steps} steps.", { steps }),
-    "Measuring the result on pictures it has never seen.": t("Measuring the result on pictures it has never seen."),
-    "Measuring the result at other CFG values.": t("Measuring the result at other CFG values."),
-  };
-  return words[first.replace(/\d+ steps/, "{steps} steps")] ?? first;
+  return inPageWords((state.sentence ?? "").replace(/ Already .*/, ""));
 }
 
 /** Words for a search that has ended: its own if they name what was kept. @param {any} state */
 export function ending(state) {
   const kept = state.saved || state.name;
-  if (state.name && state.sentence?.includes(state.name)) return state.sentence;
+  if (state.name && state.sentence?.includes(state.name)) return inPageWords(state.sentence);
   const saved = kept ? t("Saved as {name}.", { name: kept }) : "";
   const words = {
     done: saved || t("Done."),

@@ -5,6 +5,7 @@ import {
 } from "./comfy.js";
 import { el, fill } from "./dom.js";
 import { asSaid, forget, keep, kept, kindOf } from "./said_store.js";
+import { inPageWords } from "./sentences.js";
 import { t } from "./words.js";
 
 const UNSAVED = "00000000-0000-0000-0000-000000000000";
@@ -36,11 +37,11 @@ function keyOf(node) {
 export function saidParts(said) {
   const kind = kindOf(said);
   const first = said.verdict
-    ? [el("p", { class: `verdict ${said.warnings.length ? "plain" : kind}` }, mark(said.warnings.length ? "plain" : kind), said.verdict)]
+    ? [el("p", { class: `verdict ${said.warnings.length ? "plain" : kind}` }, mark(said.warnings.length ? "plain" : kind), inPageWords(said.verdict))]
     : [];
-  const warnings = said.warnings.map((line) => el("p", { class: "warning" }, mark("warning"), line));
+  const warnings = said.warnings.map((line) => el("p", { class: "warning" }, mark("warning"), inPageWords(line)));
   const rest = said.details.length
-    ? [el("details", {}, el("summary", {}, t("More")), ...said.details.map((line) => el("p", {}, line)))]
+    ? [el("details", {}, el("summary", {}, t("More")), ...said.details.map((line) => el("p", {}, inPageWords(line))))]
     : [];
   return [...first, ...warnings, ...rest];
 }
@@ -94,7 +95,7 @@ function heard(executionId, raw) {
 
 /** Where no node is seen, warnings come as messages; each once in a run. @param {any} node @param {string[]} warnings */
 function tellInApp(node, warnings) {
-  if (warnings.length) toast("warn", node.title, warnings.join("\n"));
+  if (warnings.length) toast("warn", node.title, warnings.map(inPageWords).join("\n"));
   for (const line of warnings) toasted.add(line);
 }
 
