@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..presets.preset import Preset
@@ -27,7 +28,7 @@ class Unseen:
         self.most = most_seeds(setup, session, extent)
         self.deal()
         self.first = setup.unseen(session, 0, size_of_part(setup))
-        self.settled = self._settled(extent, preset)
+        self.settled, self.checked = self._settled(extent, preset)
         self.calls = self.settled.calls
         self.parts: dict[int, Trial] = {}
 
@@ -49,22 +50,31 @@ class Unseen:
         return self.parts[part]
 
     def _made(self, part: int) -> Trial:
-        starts, items = self.first if part == 0 else self.setup.unseen(
-            self.session, part, size_of_part(self.setup))
-        return make_trial(self.session, starts, items, self.setup.batch,
-                          self.setup.config.denoise, self.calls)
+        batch, denoise = self.setup.batch, self.setup.config.denoise
+        if part:
+            starts, items = self.setup.unseen(self.session, part, size_of_part(self.setup))
+            return make_trial(self.session, starts, items, batch, denoise, self.calls)
+        starts, items = self.first
+        rest = slice(len(self.checked), None)  # the reference of the others is there
+        ends = [self.checked] if len(starts) == len(self.checked) else [
+            self.checked, accurate_ends(self.session, starts[rest], items[rest], batch,
+                                        self.calls, denoise)]
+        return Trial(self.session, starts, items, torch.cat(ends), batch, denoise)
 
-    def _settled(self, extent: Extent, preset: Preset) -> Settled:
-        """How many calls the reference needs to judge a solver."""
+    def _settled(self, extent: Extent, preset: Preset) -> tuple[Settled, Tensor]:
+        """How many calls the reference needs to judge a solver, and its ends on a few seeds."""
+        tried: dict[int, Tensor] = {}
         starts, items = (part[:CHECKED] for part in self.first)
         session, setup, canvas = self.session, self.setup, self.session.canvas
 
         def ends_of(calls: int) -> Tensor:
-            return accurate_ends(session, starts, items, setup.batch, calls,
-                                 setup.config.denoise)
+            tried[calls] = accurate_ends(session, starts, items, setup.batch, calls,
+                                         setup.config.denoise)
+            return tried[calls]
 
         def judged(reference: Tensor) -> float:
             return Trial(session, starts, items, reference, setup.batch).again(ours).mean
 
         ours = Trial(session, starts, items, starts, setup.batch).solver(preset.solver, "")
-        return settled(ends_of, judged, extent.reference, extent.longest, canvas)
+        found = settled(ends_of, judged, extent.reference, extent.longest, canvas)
+        return found, tried[found.calls]

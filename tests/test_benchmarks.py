@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import ablations, cost, plots, quality, report
+from benchmarks import ablations, cost, plots, quality, report, true_size
 from benchmarks.cells import Cell
 from benchmarks.features import frechet
 from benchmarks.live import DeviceShare, LiveTensors
@@ -163,6 +163,40 @@ def test_committed_results_have_every_field_and_the_table_is_theirs() -> None:
     known = {"handcrafted", "node_only", "published", "ays", "gits", "optimal_steps", "default"}
     methods = set(pack("solver_search.config").METHODS)
     assert {r["method"] for r in rows} <= known | methods
+
+
+def test_parts_of_the_cost_that_are_not_asked_for_stay(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    def family(effort: str) -> dict[str, Any]:
+        return {"effort": effort, "calls": 2983, "measuring": 3717, "told_calls": 7219,
+                "processor": 25.2, "told_processor": 27.4, "inside": 0.77, "seconds": 181.0}
+
+    rows = [{"sampler": name, "latent": "1x4", "calls": 6, "microseconds": time,
+             "quartiles": [time, time]} for name, time in (("ComfyUI dpmpp_2m", 70.0),
+                                                           ("ours, full table", 35.0))]
+    monkeypatch.setattr(cost, "family", family)
+    monkeypatch.setitem(cost.MEASURES, "overhead", lambda: rows)
+    for arguments in (["families", "--efforts", "standard"], ["overhead"],
+                      ["families", "--efforts", "quick"]):
+        cost.main(["--parts", *arguments], tmp_path)
+    known = json.loads((tmp_path / "cost.json").read_text())
+    assert [row["effort"] for row in known["families"]] == ["quick", "standard"]
+    assert known["overhead"] == rows
+    text = (tmp_path / "cost.md").read_text()
+    assert "| quick | 2,983 | 3,717 | 7,219 | 25 | 27 | 77% | 181 |" in text
+    assert "| 1x4 | 6 | ours, full table | 35.0 | 35.0 to 35.0 | 0.50 |" in text
+
+
+def test_committed_tables_of_cost_and_true_size_are_those_of_their_numbers() -> None:
+    known = json.loads((RESULTS / "cost.json").read_text())
+    assert {row["effort"] for row in known["families"]} >= {"quick"}
+    assert (RESULTS / "cost.md").read_text() == cost.table(known)
+    rows = json.loads((RESULTS / "true_size.json").read_text())["rows"]
+    assert {"sd15", "sdxl"} <= {row["network"] for row in rows}
+    assert (RESULTS / "true_size.md").read_text() == true_size.table(rows)
+    for row in rows:  # what is told lies within a factor of two of what happens
+        assert 0.5 < row["told_each"] / row["seconds_each"] < 2
+        assert 0.5 < row["told_bytes"] / row["peak_bytes"] < 2
 
 
 @pytest.mark.parametrize("name", ["demo_flow", "mixture_eps"])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
 
 from .pack import load
 
@@ -18,3 +23,30 @@ def test_a_long_search_says_how_to_have_it_sooner(comfy: ModuleType) -> None:
     assert long.startswith("about 31 minutes and 1 GB")
     assert "). To have it sooner, search at half the width and height" in long
     assert not long.endswith(".")  # a sentence goes on around it
+
+
+@dataclass
+class Clock:
+    """Stands still but for model calls: two seconds each, and one for a picture."""
+
+    now: float = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def denoise(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        self.now += 2 + len(x)
+        return x
+
+
+@pytest.mark.parametrize(("batch", "each"), [(1, 3 / 1), (2, 4 / 2), (3, 5 / 3), (8, 5 / 3)])
+def test_time_is_told_for_calls_of_as_many_pictures_as_most_have(
+        comfy: ModuleType, monkeypatch: pytest.MonkeyPatch, batch: int, each: float) -> None:
+    estimate, clock = load("nodes.estimate"), Clock()
+    monkeypatch.setattr(estimate, "time", clock)
+    problem = SimpleNamespace(starts=torch.zeros(12, 4), batch=batch, sigma_max=1.0,
+                              denoise=clock.denoise)
+    found = estimate.estimated(SimpleNamespace(activation_bytes=1e6), problem, 1500, 2000,
+                               load("solver_search.config").METHODS["fit"])
+    assert found.seconds == pytest.approx(3500 * each)
+    assert found.batch == batch and found.memory == 1e6 + 2 * batch * 16

@@ -108,24 +108,30 @@ def journals(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.journal")]
 
 
-@pytest.fixture(scope="module")
-def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a search in this process that nobody ended."""
-    folder = tmp_path_factory.mktemp("whole")
+def search_here(job: dict[str, Any]) -> Heard:
+    """What the same search as a program's says in this process."""
+    heard = Heard()
     load("headless.comfyui").load_pack(str(ROOT / "demo" / "comfy_nodes"))
     with pytest.MonkeyPatch.context() as patch:
         for table, name, value in small(load):
             patch.setitem(table, name, value)
-        job = {**request(folder), "out": str(folder / "out")}
-        assert do(["search", *as_arguments(job)], Heard()) == 0
+        assert do(["search", *as_arguments(job)], heard) == 0
+    return heard
+
+
+@pytest.fixture(scope="module")
+def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a search that nobody ended."""
+    folder = tmp_path_factory.mktemp("whole")
+    search_here({**request(folder), "out": str(folder / "out")})
     return folder / "out"
 
 
 def test_killed_and_started_again_it_ends_with_the_same_numbers(whole: Path,
                                                                 tmp_path: Path) -> None:
     killed, job = tmp_path / "killed", request(tmp_path)
-    arguments = command(*as_arguments({**job, "out": str(killed)}))
-    process = started(arguments, tmp_path / "log")
+    job["out"] = str(killed)
+    process = started(command(*as_arguments(job)), tmp_path / "log")
     for event in events(process):
         if event["event"] == "progress" and event["calls"] > 150:
             process.kill()
@@ -133,11 +139,8 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(whole: Path,
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     assert journals(killed)
-    again = started(arguments, tmp_path / "log")
-    resumed = list(events(again))
-    assert again.wait() == 0, resumed
-    told = [event for event in resumed if event["event"] == "resumed"]
-    assert len(told) == 1 and told[0]["calls"] >= 100
+    told, = search_here(job).all("resumed")
+    assert told["calls"] >= 100
     assert preset_in(killed).id == preset_in(whole).id
     assert evidence(killed) == evidence(whole)  # its proof, too, and what it has cost
     assert called(killed) < called(whole) and not journals(killed)
@@ -221,6 +224,18 @@ def test_one_process_for_each_gpu_and_failures_at_the_end(stand_in: Path) -> Non
     ends = {one["job"]: one for one in heard.all("job") if "exit" in one}
     assert ends[2]["exit"] == 3 and ends[4]["exit"] == 9 and "no word" in ends[4]["verdict"]
     assert {one["job"]: one["name"] for one in told}[1] == "one"
+
+
+def test_submitit_runs_jobs_here_to_be_tried(stand_in: Path) -> None:
+    """Its debug executor: one after the other, in this process."""
+    manifest, heard = stand_in / "jobs.jsonl", Heard()
+    manifest.write_text("\n".join(json.dumps({"name": n}) for n in ("one", "bad")), "utf-8")
+    assert run_all(manifest, heard, load("headless.signals").Listener(), "--submit", "debug",
+                   "--submit-folder", str(stand_in / "logs"), "--", "--cpu") == 1
+    end, = heard.all("end")
+    assert end["failed"] == [2] and len(heard.all("submitted")) == 2
+    assert [one["state"] for one in heard.all("job")] == ["done", "failed"]
+    assert "code 3" in heard.all("job")[1]["verdict"]
 
 
 def test_a_signal_is_handed_on_and_nothing_more_is_begun(stand_in: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 
 from solver_search.ranks import ALONE
 
-from .ranks_child import found
+from . import ranks_child
 from .test_journal import calls, job, numbers, small, subject, written  # noqa: F401  fixtures
 from .test_journal import whole as whole  # a fixture
 
@@ -29,21 +30,34 @@ def started(module: str, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT)
 
 
+def together(size: int, folder: Path, methods: list[str]) -> list[int | None]:
+    """Exit codes of ranks, copies of a process that has imported what they need once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([ranks_child.__name__])
+    ranks = [context.Process(target=ranks_child.main, args=(rank, size, folder, methods))
+             for rank in range(size)]
+    try:
+        for rank in ranks:
+            rank.start()
+        end = time.monotonic() + 300
+        for rank in ranks:
+            rank.join(max(0, end - time.monotonic()))
+        return [rank.exitcode for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+
+
 @pytest.mark.parametrize(("size", "methods"), [
     (1, ["fit"]), (2, ["fit", "s4s_alt", "dlms", "gits"]), (4, ["fit", "dss"])])
 def test_the_result_is_that_of_one_process(tmp_path: Path, size: int,
                                            methods: list[str]) -> None:
     """Of each method: the same decisions, and in float64 the same numbers but for rounding."""
-    ranks = [started("tests.ranks_child", rank, size, tmp_path, *methods) for rank in range(size)]
-    try:
-        assert [rank.wait(300) for rank in ranks] == [0] * size
-    finally:
-        for rank in ranks:
-            rank.kill()
+    assert together(size, tmp_path, methods) == [0] * size
     every = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(size)]
     assert all(other == every[0] for other in every)
     for name in methods:
-        one, other = found(name, ALONE), every[0][name]
+        one, other = ranks_child.found(name, ALONE), every[0][name]
         assert (other["calls"], other["label"]) == (one["calls"], one["label"])
         assert other["curve"] == pytest.approx(one["curve"], rel=1e-9)
         for key, values in one["tensors"].items():
