@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { deflateRawSync } from "node:zlib";
-import { builtinOf, howToUse, winnerOf, worstFirst } from "../../web/js/compare_words.js";
+import { asComparison, builtinOf, howToUse, winnerOf, worstFirst } from "../../web/js/compare_words.js";
+import { nodeStore } from "../../web/js/node_store.js";
 import { mayBeOurs, presetHeader, presetsIn, unzip } from "../../web/js/preset_file.js";
 import { fieldsOf } from "../../web/js/fields.js";
 import { badgeOf, cfgWords, checkpointsIn, chosen, gainOf, matches, sizeWords } from "../../web/js/sidebar_words.js";
@@ -126,4 +127,26 @@ test("a comparison names its winner and shows the worst seed first", () => {
   assert.equal(winnerOf(tiles), tiles[1]);
   assert.equal(howToUse(tile("builtin", 1, { label: "dpmpp_2m/beta@3" })),
     "A built-in sampler lands nearest. In your KSampler choose dpmpp_2m with beta (6 model calls), and shift 3 in a ModelSampling node.");
+});
+
+test("a comparison that a browser kept may be anything", () => {
+  const tile = { label: "a", kind: "solver", calls: 6, error: 0.1, errors: [0.1], images: [{ filename: "a.png" }] };
+  const sound = { tiles: [tile], seeds: 1 };
+  assert.equal(asComparison(sound), sound);
+  for (const raw of [null, 3, {}, { tiles: [] }, { tiles: [null] }, { tiles: [{ ...tile, label: 3 }] },
+    { tiles: [{ ...tile, errors: ["x"] }] }, { tiles: [{ ...tile, images: [3] }] }, { tiles: [tile, {}] }])
+    assert.equal(asComparison(raw), null);
+});
+
+test("what the browser keeps by node is bounded and may be spoilt", () => {
+  const held = new Map();
+  const storage = { getItem: (key) => held.get(key) ?? null, setItem: (key, text) => held.set(key, text),
+    removeItem: (key) => held.delete(key) };
+  const store = nodeStore("here", 2);
+  for (const key of ["a", "b", "c", "b"]) store.keep(storage, key, `${key}!`);
+  assert.deepEqual(["a", "b", "c"].map((key) => store.kept(storage, key)), [null, "b!", "c!"]);
+  store.forget(storage, "c");
+  assert.equal(store.kept(storage, "c"), null);
+  held.set("here", "{spoilt");
+  assert.equal(store.kept(storage, "b"), null);
 });
