@@ -189,21 +189,34 @@ def opened(folder: Path | None, key: str, warnings: list[str]) -> Iterator[Recor
         return
     path = folder / (key + SUFFIX)
     try:
-        file = _open(path)
+        journal = _journal(path, key)
     except OSError as error:
         warnings.append(f"{UNKEPT}: {reason(error)}. If it is interrupted, it begins anew.")
         yield Records()
         return
-    journal = Journal(_begun(Log(file), key), folder)
     try:
         yield journal
     finally:
-        os.close(file)
+        os.close(journal.file.file)
         if journal.finished:
             path.unlink(missing_ok=True)
         if journal.trouble:
             warnings.append(f"{UNKEPT} further: {journal.trouble}. Had it been interrupted, it "
                             "would have gone on from an earlier point.")
+
+
+def _journal(path: Path, key: str) -> Journal:
+    """The journal, open and begun.
+
+    Raises:
+        OSError: see `_open`; also where the disk does not even take its first record.
+    """
+    file = _open(path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, file)
+        journal = Journal(_begun(Log(file), key), path.parent)
+        stack.pop_all()
+    return journal
 
 
 def standing(folder: Path, key: str) -> Standing:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tests.faults.hurting import watched
+from tests.faults.stage import less_evidence
 from tests.matrix.families import FAMILIES, Subject
 
 from .pack import load
@@ -37,14 +38,10 @@ def small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of 300 model calls, evidence on four seeds and at one more CFG scale."""
-    config, guidance, proof = (load(name) for name in (
-        "solver_search.config", "nodes.guidance", "nodes.proof"))
-    monkeypatch.setitem(config.EFFORTS, "quick", config.Effort(**{**SMALL, "evidence": 4}))
-    monkeypatch.setitem(guidance.RANGES, "quick", replace(
-        guidance.RANGES["quick"], around=(1.5,), calls=12))
-    monkeypatch.setitem(proof.EXTENTS, "quick", replace(proof.EXTENTS["quick"], reference=16))
-    monkeypatch.setattr(proof, "POPULAR_SAMPLERS", ("euler", "dpmpp_2m"))
+    """Searches of 300 model calls, evidence on three seeds and at one more CFG scale."""
+    config = load("solver_search.config")
+    monkeypatch.setitem(config.EFFORTS, "quick", config.Effort(**SMALL))
+    less_evidence(load, monkeypatch)
 
 
 @dataclass

@@ -64,7 +64,7 @@ def whole(world: World) -> Any:  # noqa: ANN401
     return searched(None)
 
 
-@pytest.mark.parametrize("most", range(12, 700, 37))
+@pytest.mark.parametrize("most", range(12, 700, 61))
 def test_a_search_killed_at_any_call_goes_on(tmp_path: Path, most: int, whole: Any) -> None:  # noqa: ANN401
     assert whole[0] > 700
     left(tmp_path, most)
@@ -93,6 +93,25 @@ def test_a_damaged_journal_is_used_as_far_as_it_is_whole(tmp_path: Path, damage:
     used = damage in ("torn", "garbage behind", "a bit", "the middle")
     assert (spent[0] < whole[0]) == used
     assert not journal.exists()
+
+
+def test_a_journal_may_end_at_any_byte(tmp_path: Path) -> None:
+    """All records that are whole by then are there, and nothing else is left in the file."""
+    journal = left(tmp_path, 200)
+    data, log = journal.read_bytes(), load("nodes.journal_file").Log
+    file = os.open(journal, os.O_RDWR)
+    ends = [entry.end for entry in log(file).entries]
+    assert len(ends) > 3
+    places = [end - entry.facts["bytes"] for end, entry in zip(ends, log(file).entries,
+                                                               strict=True)]
+    around = {at + by for at in (0, *ends, *places) for by in range(-70, 3)}
+    for end in sorted(at for at in around if 0 <= at <= len(data)):
+        os.ftruncate(file, 0)
+        os.pwrite(file, data[:end], 0)
+        whole = [at for at in ends if at <= end]
+        assert [entry.end for entry in log(file).entries] == whole
+        assert os.fstat(file).st_size == max(whole, default=0)
+    os.close(file)
 
 
 def test_a_journal_of_another_search_or_version_is_not_used(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tests.pack import load
@@ -121,3 +123,21 @@ def test_promise_is_honest() -> None:
     near = replace(both, error_interval=0.008, baseline_interval=0.006)
     assert "too close to call" in preset.promise(near)
     assert "at 1 model call," in preset.Preset(euler([9.0, 0.0], flow=False), both).promise
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True, "exif": b"Exif\0\0\xff\xc0\0"}),
+    ("WEBP", {}), ("WEBP", {"lossless": True}), ("WEBP", {"icc_profile": b"p" * 200})])
+def test_pictures_are_small_when_they_are_shown(kind: str, options: dict[str, Any]) -> None:
+    """Whatever their file's size; read from the header as Pillow reads it."""
+    pictures = load("presets.pictures")
+    for width, height in ((4096, 2), (3, 4096), (4097, 2), (2, 4097)):
+        out = io.BytesIO()
+        Image.new("RGB", (width, height)).save(out, kind, **options)
+        text = pictures.picture_text(out.getvalue())
+        assert pictures.size_of(out.getvalue()) == (width, height)
+        if max(width, height) > 4096:
+            with pytest.raises(PresetError, match="at most 4096 pixels a side, found"):
+                pictures.Picture().check("picture", text)
+        else:
+            assert pictures.Picture().check("picture", text) == text

@@ -33,7 +33,7 @@ LEAST_DAMPING = 1e-3
 VAIN = 5  # iterations without a better solver on held-out starts that end a refinement
 FIRST_DAMPING = 1e-2
 TRIES = 4
-OPTIMISM = 4.0  # starts' worth of error that a fit hides on those it saw (evidence.md)
+OPTIMISM = 1.0  # starts' worth of error that a fit hides on those it saw (evidence.md)
 
 
 @dataclass(frozen=True)

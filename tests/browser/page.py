@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from launch.server import Server
 
 SCREENSHOTS = OUTPUT / "screenshots"
 LONG = 300.0  # seconds a run may take on a machine that is busy; a test goes on when it has ended
+LOOK = 150  # ms between looks at the page
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 EVENTS = (*ENDS, "execution_start", "executed", "execution_cached", "solver_search.said",
           "solver_search.progress", "solver_search.presets")
@@ -58,8 +61,12 @@ BUILD = """async (app, nodes) => {
   await app.loadGraphData({ ...graph, id: crypto.randomUUID() });
   return Object.fromEntries(Object.entries(made).map(([name, node]) => [name, node.id]));
 }"""
-SHOWN = """([app, id]) => {
-  const node = app.rootGraph.getNodeById(id);
+# The workflow's id is in what the page keeps for a reload; what we keep ourselves has it, too.
+KEPT = """(app) => [localStorage, sessionStorage].some((kept) => Object.entries({ ...kept })
+  .some(([key, text]) => !key.startsWith("SolverSearch") && text.includes(app.rootGraph.id)))"""
+NODE_OF = """(app, id) => [app.rootGraph, ...app.rootGraph.subgraphs.values()]
+  .map((graph) => graph.getNodeById(id)).find((node) => node)"""
+SHOWN = "(app, id) => { const node = (" + NODE_OF + ")(app, id);" + """
   const seen = (element) => {
     const box = element.getBoundingClientRect();
     return element.isConnected && box.width > 0 && box.height > 0;
@@ -203,29 +210,55 @@ class FrontEnd:
     def said(self, node: int) -> str:
         """What stands on a node in widgets that are elements of the page and can be seen, what
         is folded included."""
-        self.js("(app, id) => { const n = app.rootGraph.getNodeById(id);"
-                " app.canvas.centerOnNode(n); app.canvas.setDirty(true, true); }", node)
+        self.js("(app, id) => { app.canvas.centerOnNode((" + NODE_OF + ")(app, id));"
+                " app.canvas.setDirty(true, true); }", node)
         self.page.wait_for_timeout(150)
-        return self.js("(app, id) => (" + SHOWN + ")([app, id])", node)
+        return self.js(SHOWN, node)
 
-    def wait_said(self, node: int, text: str, seconds: float = 30) -> str:
-        """Wait until a node says this.
+    def wait_said(self, node: int, *texts: str) -> str:
+        """Wait until a node says all of these.
 
         Raises:
             AssertionError: with what it says instead.
         """
-        for _ in range(int(seconds * 4)):
-            found = self.said(node)
-            if text.lower() in found.lower():
-                return found
-            self.page.wait_for_timeout(250)
-        self.screenshot("not said")
-        raise AssertionError(f"node {node} does not say {text!r} but {found!r}")
+        return self.until(lambda: self.said(node), lambda found: all(
+            text.lower() in found.lower() for text in texts), f"node {node} says {texts}")
+
+    def until(self, look: Callable[[], Any], wanted: Callable[[Any], bool],  # noqa: ANN401
+              what: str, seconds: float = 30) -> Any:  # noqa: ANN401
+        """Look again until what is seen is what is wanted.
+
+        Raises:
+            AssertionError: with what was seen last.
+        """
+        end = time.monotonic() + seconds
+        while not wanted(found := look()):
+            if time.monotonic() > end:
+                self.screenshot("not seen")
+                raise AssertionError(f"wanted: {what}; found {found!r}")
+            self.page.wait_for_timeout(LOOK)
+        return found
+
+    def wait_kept(self) -> None:
+        """Wait until the page has kept the open workflow as it is, for a reload."""
+        self.wait_js(KEPT)
 
     def select(self, node: int) -> None:
         """Select a node and bring it to the middle."""
         self.js("(app, id) => { const n = app.rootGraph.getNodeById(id);"
                 " app.canvas.centerOnNode(n); app.canvas.selectItems([n]); }", node)
+
+    def into_subgraph(self, nodes: list[int]) -> None:
+        """Put nodes into one, as the menu does."""
+        self.js("(app, ids) => app.canvas.selectItems(ids.map((i) => "
+                "app.rootGraph.getNodeById(i)))", nodes)
+        self.command("Comfy.Graph.ConvertToSubgraph")
+        self.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+
+    def open_subgraph(self) -> None:
+        """Show what is in the only one."""
+        self.wait_js("(app) => app.rootGraph.subgraphs.size > 0")
+        self.js("(app) => app.canvas.setGraph([...app.rootGraph.subgraphs.values()][0])")
 
     def command(self, name: str) -> None:
         """Run a command, as its shortcut or menu does."""
@@ -235,9 +268,16 @@ class FrontEnd:
         """What ComfyUI's search for nodes answers, best first."""
         self.command("Workspace.SearchBox.Toggle")
         box = self.page.locator("[role=dialog] input").first
+        box.wait_for()
+        results = self.page.locator("[role=option], [data-testid^='result-item']")
+        seen = [results.all_inner_texts()]
         box.fill(word)
-        self.page.wait_for_timeout(1500)  # it waits for the end of the word
-        found = self.page.locator("[role=option], [data-testid^='result-item']").all_inner_texts()
+
+        def settled(found: list[str]) -> bool:
+            """Other results than before the word, and the same at two looks."""
+            seen.append(found)
+            return bool(found) and found == seen[-2] != seen[0]
+        found = self.until(results.all_inner_texts, settled, f"results for {word}")
         self.command("Workspace.SearchBox.Toggle")
         box.wait_for(state="hidden")
         return found

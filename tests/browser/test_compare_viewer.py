@@ -1,4 +1,7 @@
-"""The viewer of Compare Solvers: it flips, slides and hands out the winner."""
+"""The viewer of Compare Solvers: it flips, slides, hands out the winner, and needs no mouse.
+
+All compare the same, which ComfyUI does once.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from .page import FrontEnd
+from .test_keyboard import check_node
 from .workflows import DEMO_PRESET, comparing, with_preset
 
 
@@ -83,6 +87,13 @@ def test_holding_shows_all_of_the_left_picture_and_the_slider_moves_the_edge(
     front.screenshot("compare enlarged")
 
 
+def test_the_viewer_by_keyboard(front: FrontEnd, renderer: str) -> None:
+    ids = front.build(comparing())
+    assert front.run() == "execution_success"
+    front.wait_said(ids["compare"], "closer")
+    check_node(front, ids["compare"])
+
+
 def test_the_winner_can_be_used_and_the_worst_seed_comes_first(front: FrontEnd,
                                                               renderer: str) -> None:
     ids = front.build({**comparing(), "other": ("SolverSearch_Load", {}, {}),
@@ -96,6 +107,12 @@ def test_the_winner_can_be_used_and_the_worst_seed_comes_first(front: FrontEnd,
     errors = [float(text) for text in frames]
     assert len(errors) == 4 and errors == sorted(errors, reverse=True)
     front.screenshot(f"compare {renderer}")
+    front.wait_kept()
+    front.reload()
+    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["compare"])
+    front.wait_said(ids["compare"], "is nearer on")
+    assert front.page.locator(
+        ".solver-search-compare .strip button span").all_inner_texts() == frames
     front.page.get_by_role("button", name="Use winner").first.click()
     front.page.get_by_text("Load Solver Preset now has").first.wait_for()
     assert front.widget(ids["other"], "preset") == DEMO_PRESET

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .page import FrontEnd
-from .workflows import DEMO_PRESET, guided, sampled
+from .workflows import DEMO_PRESET, MANY, guided, sampled
+
+# The new nodes are selected when they are placed, which they are when they have their height.
+PLACED = ("(app) => Object.values(app.canvas.selected_nodes).filter((n) => "
+          "(n.comfyClass ?? '').startsWith('SolverSearch_')).length === 2")
 
 
 def kinds(front: FrontEnd) -> list[str]:
@@ -26,7 +32,7 @@ def test_a_fitting_preset_is_wired_in_with_two_actions_and_one_undo(front: Front
     front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     assert front.actions <= 2
     assert front.widget(front.node("SolverSearch_Load"), "preset") == DEMO_PRESET
-    front.page.wait_for_timeout(2500)  # the new nodes are placed when they have their height
+    front.wait_js(PLACED)
     front.command("Comfy.Undo")
     front.wait_js("(app) => !app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     assert kinds(front) == before
@@ -38,12 +44,15 @@ def test_a_fitting_preset_is_wired_in_with_two_actions_and_one_undo(front: Front
     assert front.run() == "execution_success"
 
 
-def test_without_a_preset_an_own_one_takes_two_actions_and_the_wait(front: FrontEnd,
-                                                                    presets: Path) -> None:
-    ids = front.build(sampled(cfg=1.0))
+@pytest.fixture
+def no_preset(presets: Path) -> None:
+    """None is made for the checkpoint."""
     (presets / DEMO_PRESET).unlink()
-    front.reload()
-    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["sampler"])
+
+
+def test_without_a_preset_an_own_one_takes_two_actions_and_the_wait(no_preset: None,
+                                                                    front: FrontEnd) -> None:
+    ids = front.build(sampled(cfg=1.0))
     make_fast(front, ids["sampler"])
     front.wait_js("(app) => app.rootGraph.nodes.some((n) => "
                   "n.comfyClass === 'SolverSearch_Search')")
@@ -78,20 +87,17 @@ def test_a_sampler_with_a_guider_gets_sampler_and_levels(front: FrontEnd) -> Non
     assert front.run() == "execution_success"
 
 
-def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd) -> None:
+def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd, presets: Path) -> None:
     """Where most of ComfyUI's templates have their sampler."""
-    ids = front.build(guided(cfg=7.0))  # no preset fits: a search
+    ids = front.build({**guided(cfg=1.0), "size": MANY["size"]})  # no preset fits: a search
     inside = [ids[name] for name in ("guider", "select", "levels", "sampler")]
-    front.js("(app, ids) => app.canvas.selectItems(ids.map((i) => app.rootGraph.getNodeById(i)))",
-             inside)
-    front.command("Comfy.Graph.ConvertToSubgraph")
-    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.into_subgraph(inside)
     front.page.wait_for_timeout(1500)  # the page keeps the workflow a moment after a change
     holder = front.js("(app) => app.rootGraph.nodes.find((n) => n.isSubgraphNode?.()).id")
     make_fast(front, holder)
     front.wait_js(f"(app) => ({OURS})(app).length === 2")
     assert front.js(OURS) == ["SolverSearch_Sampler", "SolverSearch_Search"]
-    front.page.wait_for_timeout(2500)  # the new nodes are placed when they have their height
+    front.wait_js(PLACED)
     front.command("Comfy.Undo")
     front.wait_js(f"(app) => ({OURS})(app).length === 0")
     front.command("Comfy.Redo")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from .page import FrontEnd
-from .workflows import comparing, preset_bytes, searching, with_preset
+from .workflows import preset_bytes, searching, with_preset
 
 CONTROLS = "button, a[href], input, select, textarea, summary, [tabindex='0']"
+ON_NODES = ".solver-search-card, .solver-search-said, .solver-search-compare"
 MOST = 200  # presses of Tab
 CONTRAST = 4.5  # WCAG 2.2, 1.4.3, for text below 18 points
 # Where the focus stands: how it is called, whether it is seen, and a mark to know it again.
@@ -116,17 +115,37 @@ def test_the_sidebar(front: FrontEnd, presets: Path) -> None:
     check(front, ".solver-search-tab", 5)
 
 
-@pytest.mark.parametrize("kind", ["load", "search", "compare"])
-def test_what_stands_on_nodes(front: FrontEnd, renderer: str, presets: Path, kind: str) -> None:
-    made = {"load": with_preset(cfg=7.0), "search": searching("keys"), "compare": comparing()}
-    ids = front.build(made[kind])
+def test_what_stands_on_nodes(front: FrontEnd, renderer: str) -> None:
+    ids = front.build(with_preset(cfg=7.0))
     assert front.run() == "execution_success"
-    front.select(ids[kind])
+    check_node(front, ids["load"])
+
+
+def test_a_search_and_its_panel(front: FrontEnd, presets: Path) -> None:
+    """One search; the page shows it again in Nodes 2.0."""
+    ids = front.build(searching("keys"))
+    assert front.run() == "execution_success"
+    check_search(front, ids["search"])
+    front.wait_kept()
+    front.vue(True)
+    front.reload()
+    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["search"])
+    check_search(front, ids["search"])
+
+
+def check_search(front: FrontEnd, search: int) -> None:
+    """A search that has ended, on its node and in the panel."""
+    front.wait_said(search, "keys")
+    check_node(front, search)
+    front.command("Workspace.ToggleBottomPanelTab.solver-search")
+    check(front, ".solver-search-card.panel")
+
+
+def check_node(front: FrontEnd, node: int) -> None:
+    """All of ours on a node."""
+    front.select(node)
     front.page.wait_for_timeout(1000)
-    check(front, ".solver-search-card, .solver-search-said, .solver-search-compare")
-    if kind == "search":
-        front.command("Workspace.ToggleBottomPanelTab.solver-search")
-        check(front, ".solver-search-card.panel")
+    check(front, ON_NODES)
 
 
 def test_the_dialog_of_a_dropped_file(front: FrontEnd, presets: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from .page import FrontEnd
 from .test_sidebar import card_of, open_tab
-from .workflows import preset_bytes, with_preset
+from .workflows import MANY, preset_bytes, with_preset
 
 FILE = "friend.safetensors"
 
@@ -22,10 +22,10 @@ def friend(presets: Path) -> str:
     (presets / "measured.json").unlink(missing_ok=True)
 
 
-def test_measuring_is_one_click_and_leaves_the_workflow_alone(front: FrontEnd,
-                                                              friend: str) -> None:
-    ids = front.build(with_preset(cfg=2.0))  # its KSampler samples with Use Solver already
-    front.reload()
+def test_measuring_is_one_click_and_leaves_the_workflow_alone(friend: str,
+                                                              front: FrontEnd) -> None:
+    # Its KSampler samples with Use Solver already.
+    ids = front.build({**with_preset(cfg=2.0), "size": MANY["size"]})
     open_tab(front)
     card = card_of(front, friend)
     card.get_by_text("Same family, not measured here").wait_for()
@@ -45,10 +45,9 @@ def test_measuring_is_one_click_and_leaves_the_workflow_alone(front: FrontEnd,
     front.wait_said(ids["load"], "measured here on this checkpoint")
 
 
-def test_a_measurement_can_be_stopped_and_then_keeps_nothing(front: FrontEnd,
-                                                             friend: str) -> None:
+def test_a_measurement_can_be_stopped_and_then_keeps_nothing(friend: str,
+                                                             front: FrontEnd) -> None:
     front.build(with_preset())
-    front.reload()
     open_tab(front)
     card = card_of(front, friend)
     card.get_by_role("button", name="Measure friend here").click()
@@ -58,23 +57,17 @@ def test_a_measurement_can_be_stopped_and_then_keeps_nothing(front: FrontEnd,
     assert next(c for c in front.ask("/presets")["presets"] if c["file"] == friend)["here"] == []
 
 
-def test_without_a_sampler_it_says_what_is_missing(front: FrontEnd, friend: str) -> None:
+def test_without_a_sampler_it_says_what_is_missing(friend: str, front: FrontEnd) -> None:
     front.build({"load": with_preset()["load"], "checkpoint": with_preset()["checkpoint"]})
-    front.reload()
     open_tab(front)
     card = card_of(front, friend)
     card.get_by_role("button", name="Measure friend here").click()
     card.get_by_text("There is no KSampler in this workflow").wait_for()
 
 
-def test_a_sampler_in_a_subgraph_is_measured_on_as_well(front: FrontEnd, friend: str) -> None:
+def test_a_sampler_in_a_subgraph_is_measured_on_as_well(friend: str, front: FrontEnd) -> None:
     ids = front.build(with_preset())
-    front.reload()
-    front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["sampler"])
-    front.js("(app, ids) => app.canvas.selectItems(ids.map((id) => "
-             "app.rootGraph.getNodeById(id)))", [ids["sampler"], ids["use"]])
-    front.command("Comfy.Graph.ConvertToSubgraph")
-    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.into_subgraph([ids["sampler"], ids["use"]])
     open_tab(front)
     card = card_of(front, friend)
     card.get_by_role("button", name="Measure friend here").click()

@@ -1,4 +1,4 @@
-"""The page with this pack in it: templates, node search, help, Chinese, errors."""
+"""The page with this pack in it: templates, node search, help, errors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ DEMO = "solver-search-demo"
 PACK = "solver-search"
 FIRST = ("fast", "few steps", "lightning", "speed", "accelerate", "quick")
 AMONG = ("turbo", "schedule")  # in the names of many nodes
+APP_SHOWN = "(app) => !app.canvas.canvas.getClientRects().length"
+LABEL = ("(app, [id, widget]) => app.rootGraph.getNodeById(id).inputs"
+         ".find((input) => input.widget?.name === widget)?.label")
 OURS = re.compile("^Fast sampling|Solver")
-CHINESE = "[\\u4e00-\\u9fff]"
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def run_app(front: FrontEnd) -> None:
 def test_the_app_shows_what_an_artist_sets_and_warns(front: FrontEnd) -> None:
     """Where no node is seen, a warning comes as a message."""
     front.template(DEMO, "Demo - Fast sampling in few steps")
-    front.wait_js("(app) => !app.canvas.canvas.getClientRects().length")
+    front.wait_js(APP_SHOWN)
     for label in ("Checkpoint", "Prompt", "Solver preset", "CFG", "Seed"):
         front.page.get_by_text(label, exact=True).first.wait_for()
     front.choose(front.node("KSampler"), "cfg", 7.5)
@@ -62,16 +64,35 @@ def test_the_app_shows_what_an_artist_sets_and_warns(front: FrontEnd) -> None:
     front.screenshot("app mode")
 
 
-@pytest.mark.parametrize("pack", [PACK, DEMO])
-def test_every_template_opens_with_all_its_nodes(front: FrontEnd, pack: str) -> None:
-    names = front.js("async (app, pack) => (await (await fetch('/api/workflow_templates')).json())"
-                     "[pack]", pack)
-    assert names
-    for name in names:
+def templates(front: FrontEnd, pack: str) -> list[str]:
+    """Names of a pack's templates."""
+    return front.js("async (app, pack) => (await (await fetch('/api/workflow_templates')).json())"
+                    "[pack]", pack)
+
+
+def test_every_template_opens_with_all_its_nodes(front: FrontEnd) -> None:
+    names = [(pack, name) for pack in (PACK, DEMO) for name in templates(front, pack)]
+    assert {pack for pack, _ in names} == {PACK, DEMO}
+    for pack, name in names:
         front.template(pack, name)
         unknown = front.js("(app) => app.rootGraph.nodes.map((n) => n.type).filter((t) => "
                            "!window.LiteGraph.registered_node_types[t])")
         assert not unknown, (name, unknown)
+
+
+def test_every_template_is_an_app_with_its_inputs(front: FrontEnd) -> None:
+    """Those that open as a graph, too, once somebody changes to the app."""
+    for name in templates(front, DEMO):
+        front.template(DEMO, name)
+        app = front.graph()["extra"]["linearData"]
+        if not front.js(APP_SHOWN):
+            front.command("Comfy.ToggleLinear")
+        front.wait_js(APP_SHOWN)
+        labels = [front.js(LABEL, each) for each in app["inputs"]]
+        assert len(labels) > 2 and all(labels), (name, labels)
+        for label in labels:
+            front.page.get_by_text(label, exact=True).first.wait_for()
+        front.screenshot(f"app {name}")
 
 
 def test_words_people_search_by_find_our_nodes(front: FrontEnd) -> None:
@@ -84,12 +105,11 @@ def test_words_people_search_by_find_our_nodes(front: FrontEnd) -> None:
 
 
 def test_words_people_search_by_find_our_templates(front: FrontEnd) -> None:
-    names = front.js("async (app, pack) => (await (await fetch('/api/workflow_templates')).json())"
-                     "[pack]", PACK)
+    names = templates(front, PACK)
     front.command("Comfy.BrowseTemplates")
-    front.page.locator("[data-testid^='template-workflow-']").first.wait_for()
-    box = front.page.get_by_role("dialog").locator("input").first
-    front.page.wait_for_timeout(3000)  # packs' templates come after ComfyUI's own
+    dialog = front.page.get_by_role("dialog")
+    box = dialog.locator("input").first
+    dialog.get_by_text("Solver Search demo", exact=True).wait_for()  # after ComfyUI's own
     for word in ("sampler", "solver", "few steps"):  # found first, so that they are in the page
         box.fill(word)
         front.page.locator(", ".join(f"[data-testid='template-workflow-{name}']"
@@ -104,15 +124,6 @@ def test_every_node_has_a_help_page_and_the_panel_shows_it(front: FrontEnd) -> N
                        "(await fetch(`/extensions/solver-search/docs/${n}.md`)).ok])))"
                        ".filter(([, ok]) => !ok).map(([n]) => n)", names)
     assert len(names) > 5 and missing == []
-
-
-def test_in_chinese_our_nodes_speak_chinese(front: FrontEnd) -> None:
-    front.setting("Comfy.Locale", "zh")
-    front.reload()
-    front.build(with_preset())
-    titles = front.js("(app) => app.rootGraph.nodes.filter((n) => n.comfyClass.startsWith("
-                      "'SolverSearch_')).map((n) => n.title)")
-    assert front.js(f"(app, all) => all.every((t) => /{CHINESE}/.test(t))", titles), titles
 
 
 def test_our_sentence_comes_first_in_an_error(front: FrontEnd) -> None:

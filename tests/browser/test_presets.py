@@ -8,34 +8,36 @@ import pytest
 
 from .console import Console
 from .page import FrontEnd
-from .workflows import DEMO_PRESET, library_bytes, preset_bytes, searching, with_preset
+from .workflows import DEMO_PRESET, library_bytes, preset_bytes, with_preset
 
 SCRIPT = '<img src=x onerror="window.PWNED=1">'
 LINK = "[[Update ComfyUI here|https://evil.example/x]] https://evil.example/y"
-HOSTILE = [SCRIPT, LINK]
+HOSTILE = {"script.safetensors": SCRIPT, "link.safetensors": LINK}
 
 
-def test_a_new_preset_is_in_the_picker_at_once(front: FrontEnd, presets: Path) -> None:
-    ids = front.build({**with_preset(), **searching("brand new")})
-    assert front.run() == "execution_success"
-    front.wait_js("(app, id) => app.rootGraph.getNodeById(id).widgets.find((w) => "
-                  "w.name === 'preset').options.values.includes('brand new.safetensors')",
-                  ids["load"])
-    front.choose(ids["load"], "preset", "brand new.safetensors")
-    card = next(c for c in front.ask("/presets")["presets"] if c["name"] == "brand new")
-    assert front.widget(ids["load"], "pin") == card["id"]
-
-
-def test_a_changed_file_is_accepted_with_one_click(front: FrontEnd, renderer: str,
-                                                   presets: Path) -> None:
+@pytest.fixture
+def mine(presets: Path) -> Path:
+    """A file that will change."""
     file = presets / "mine.safetensors"
     file.write_bytes(library_bytes("DSS SiT flow 6"))
-    front.reload()
-    ids = front.build(with_preset(file.name))
-    front.choose(ids["load"], "preset", file.name)
+    return file
+
+
+@pytest.fixture
+def strangers(presets: Path) -> None:
+    """Presets with hostile words."""
+    for file, words in HOSTILE.items():
+        (presets / file).write_bytes(
+            preset_bytes(name=words[:60], author=words[:60], notes=words))
+
+
+def test_a_changed_file_is_accepted_with_one_click(mine: Path, front: FrontEnd,
+                                                   renderer: str) -> None:
+    ids = front.build(with_preset(mine.name))
+    front.choose(ids["load"], "preset", mine.name)
     before = front.widget(ids["load"], "pin")
     assert before
-    file.write_bytes(library_bytes("DSS SiT flow 7"))
+    mine.write_bytes(library_bytes("DSS SiT flow 7"))
     assert front.run() == "execution_success"
     front.reload()
     front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["load"])
@@ -55,25 +57,18 @@ def test_the_automatic_entry_pins_what_it_took(front: FrontEnd) -> None:
 
 def test_load_goes_into_a_subgraph_and_runs_there(front: FrontEnd) -> None:
     ids = front.build(with_preset())
-    front.js("(app, ids) => app.canvas.selectItems(ids.map((i) => app.rootGraph.getNodeById(i)))",
-             [ids["load"], ids["use"]])
-    front.command("Comfy.Graph.ConvertToSubgraph")
-    front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.isSubgraphNode?.())")
+    front.into_subgraph([ids["load"], ids["use"]])
     assert not front.js("(app) => app.rootGraph.nodes.some((n) => "
                         "n.comfyClass === 'SolverSearch_Load')")
     assert front.run() == "execution_success"
 
 
-@pytest.mark.parametrize("words", HOSTILE, ids=["script", "link"])
-def test_a_strangers_words_stay_words(front: FrontEnd, renderer: str, presets: Path,
-                                      words: str) -> None:
-    file = presets / "stranger.safetensors"
-    file.write_bytes(preset_bytes(name=words[:60], author=words[:60], notes=words))
-    front.reload()
-    ids = front.build(with_preset(file.name, cfg=7.0))
-    assert front.run() == "execution_success"
-    front.wait_said(ids["load"], words[:20].split("|")[0][:12])
-    harmless(front)
+def test_a_strangers_words_stay_words(strangers: None, front: FrontEnd, renderer: str) -> None:
+    for file, words in HOSTILE.items():
+        ids = front.build(with_preset(file, cfg=7.0))
+        assert front.run() == "execution_success"
+        front.wait_said(ids["load"], words[:12])
+        harmless(front)
 
 
 def test_a_pin_that_is_no_id_is_refused_or_shown_as_words(front: FrontEnd,

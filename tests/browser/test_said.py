@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .page import LONG, FrontEnd
-from .workflows import searching, with_preset
+from .workflows import comparing, searching, with_preset
 
 CFG_WARNING = "CFG"
+DRAWN = ("Demo flow 6 steps", "Weights by step")  # the verdict, and the curves of the card
 
 
 def test_verdict_and_warning_stay_after_the_run_and_after_a_reload(front: FrontEnd,
@@ -13,16 +16,38 @@ def test_verdict_and_warning_stay_after_the_run_and_after_a_reload(front: FrontE
     seed = {"classic": 71, "nodes 2": 72}[renderer]  # a sampler that need not run says nothing
     ids = front.build(with_preset(cfg=7.0, seed=seed))
     assert front.run() == "execution_success"
-    front.page.wait_for_timeout(500)
-    load = front.wait_said(ids["load"], "Demo flow 6 steps")
+    load = lines(front.wait_said(ids["load"], *DRAWN))
     warning = front.wait_said(ids["sampler"], CFG_WARNING)
     front.screenshot(f"said {renderer}")
-    front.page.wait_for_timeout(1500)  # the page keeps the workflow a moment after a change
+    front.wait_kept()
     front.reload()
     front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["load"])
-    again = front.wait_said(ids["load"], "Demo flow 6 steps")
-    assert sorted(again.split("\n")) == sorted(load.split("\n"))  # a box each, in any order
+    front.until(lambda: lines(front.said(ids["load"])), lambda again: again == load, str(load))
     assert front.wait_said(ids["sampler"], CFG_WARNING) == warning
+
+
+def test_words_and_pictures_in_a_subgraph_are_there_after_a_reload(front: FrontEnd,
+                                                                    renderer: str) -> None:
+    seed = {"classic": 75, "nodes 2": 76}[renderer]
+    compared = {name: comparing(seeds=2, cfg=1.0)[name] for name in ("compare", "size")}
+    ids = front.build({**with_preset(cfg=7.0, seed=seed), **compared})
+    front.into_subgraph([ids[name] for name in ("load", "use", "sampler", "compare")])
+    assert front.run() == "execution_success"
+    for reloaded in (False, True):
+        if reloaded:
+            front.wait_kept()
+            front.reload()
+        front.open_subgraph()
+        front.wait_said(ids["load"], *DRAWN)
+        front.wait_said(ids["sampler"], CFG_WARNING)
+        front.wait_said(ids["compare"], "closer", "is nearer on")
+        front.page.locator(".solver-search-compare .stage img").first.wait_for()
+    front.screenshot(f"said in a subgraph {renderer}")
+
+
+def lines(said: str) -> list[str]:
+    """What stands on a node, its boxes in any order."""
+    return sorted(said.split("\n"))
 
 
 def test_a_copy_of_the_workflow_is_told_again_and_the_pin_samples_no_more(front: FrontEnd) -> None:
@@ -56,9 +81,9 @@ def test_nothing_is_said_where_parts_are_switched_off(front: FrontEnd,
             front.setting(f"SolverSearch.{part}", True)
 
 
-def test_a_search_shows_its_course_and_its_result_survives_a_reload(front: FrontEnd,
-                                                                    presets: object) -> None:
-    ids = front.build(searching("seen"))
+def test_a_search_from_its_course_to_being_found_again(front: FrontEnd, presets: Path) -> None:
+    """One search for all: what it tells, its preset in other nodes, a reload, another prompt."""
+    ids = front.build({**with_preset(), **searching("seen")})
     assert front.run() == "execution_success"
     states = front.events("solver_search.progress")
     assert {"estimating", "searching", "measuring"} & {state["state"] for state in states}
@@ -67,13 +92,28 @@ def test_a_search_shows_its_course_and_its_result_survives_a_reload(front: Front
     assert any(state["seconds_left"] is not None for state in states)
     assert states[-1]["state"] == "done" and states[-1]["saved"].startswith("seen")
     front.wait_said(ids["search"], "seen")
-    front.page.wait_for_timeout(1500)
+    picked_at_once(front, ids["load"], "seen.safetensors")
+    front.wait_kept()
     front.reload()
     front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["search"])
     front.wait_said(ids["search"], "seen")
+    front.choose(ids["positive"], "text", "cat, night")
+    assert front.run() == "execution_success"
+    assert front.events("solver_search.progress")[-1]["state"] == "found"
+    names = [c["name"] for c in front.ask("/presets")["presets"]]
+    assert len([name for name in names if name.startswith("seen")]) == 1
 
 
-def test_stop_and_keep_hands_out_the_best_and_says_so(front: FrontEnd, presets: object) -> None:
+def picked_at_once(front: FrontEnd, load: int, file: str) -> None:
+    """A new preset is in the picker, and picking it pins its numbers."""
+    front.wait_js("(app, [id, file]) => app.rootGraph.getNodeById(id).widgets.find((w) => "
+                  "w.name === 'preset').options.values.includes(file)", [load, file])
+    front.choose(load, "preset", file)
+    card = next(c for c in front.ask("/presets")["presets"] if c["file"] == file)
+    assert front.widget(load, "pin") == card["id"]
+
+
+def test_stop_and_keep_hands_out_the_best_and_says_so(front: FrontEnd, presets: Path) -> None:
     ids = front.build(searching("stopped", effort="standard", steps="8", cfg=2.5))
     front.js("(app) => app.queuePrompt(0, 1)")
     front.page.wait_for_function(
@@ -91,14 +131,3 @@ def test_stop_and_keep_hands_out_the_best_and_says_so(front: FrontEnd, presets: 
     front.wait_said(ids["search"], "stopped")
     card = next(c for c in front.ask("/presets")["presets"] if c["name"].startswith("stopped"))
     assert card["state"] in ("", "unfinished")
-
-
-def test_a_changed_prompt_finds_the_search_again(front: FrontEnd, presets: object) -> None:
-    ids = front.build(searching("once"))
-    assert front.run() == "execution_success"
-    front.choose(ids["positive"], "text", "cat, night")
-    before = len(front.events("solver_search.progress"))
-    assert front.run() == "execution_success"
-    assert front.events("solver_search.progress")[before:][-1]["state"] == "found"
-    names = [c["name"] for c in front.ask("/presets")["presets"]]
-    assert len([name for name in names if name.startswith("once")]) == 1

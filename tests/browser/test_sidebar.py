@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.pack import load
 
 from .console import Console
@@ -15,6 +17,7 @@ from .page import FrontEnd
 from .workflows import preset_bytes, sampled, with_preset
 
 FRIEND = "friend's fast six"
+SIGNED, PAIR = "signed.safetensors", ["one.safetensors", "two.safetensors"]
 
 
 def open_tab(front: FrontEnd) -> None:
@@ -30,11 +33,8 @@ def files(front: FrontEnd) -> list[str]:
 
 
 def wait_files(front: FrontEnd, name: str, *, there: bool) -> None:
-    for _ in range(40):
-        if (name in files(front)) == there:
-            return
-        front.page.wait_for_timeout(250)
-    raise AssertionError(f"{name}: wanted {there}, found {files(front)}")
+    front.until(lambda: files(front), lambda found: (name in found) == there,
+                f"{name}: {there}")
 
 
 def test_cards_say_what_suits_the_open_graph(front: FrontEnd) -> None:
@@ -43,7 +43,7 @@ def test_cards_say_what_suits_the_open_graph(front: FrontEnd) -> None:
     front.page.get_by_text("Made for this checkpoint").first.wait_for()
     front.screenshot("sidebar")
     front.page.get_by_role("searchbox").first.fill("no such preset")
-    front.page.wait_for_timeout(400)
+    front.page.get_by_text("No preset has these words.").wait_for()
     assert front.page.locator("li[data-file]").count() == 0
 
 
@@ -58,10 +58,18 @@ def more(front: FrontEnd, file: str, name: str) -> None:
     card.get_by_role("button", name=name, exact=True).click()
 
 
-def test_rename_delete_and_undo(front: FrontEnd, presets: Path, console: Console) -> None:
-    console.expect("400 (Bad Request)")  # for the name that no file may have
+@pytest.fixture
+def own(presets: Path) -> Path:
+    """The folder of own presets with some in it."""
     (presets / "first name.safetensors").write_bytes(preset_bytes(name="first name"))
-    front.reload()
+    (presets / SIGNED).write_bytes(preset_bytes(name="signed", author="Ada", notes="for cats"))
+    for number, name in enumerate(PAIR):
+        (presets / name).write_bytes(preset_bytes(name=name[:3], bent=(1 + number) * 1e-3))
+    return presets
+
+
+def test_rename_delete_and_undo(own: Path, front: FrontEnd, console: Console) -> None:
+    console.expect("400 (Bad Request)")  # for the name that no file may have
     open_tab(front)
     more(front, "first name.safetensors", "Rename")
     field = front.page.get_by_role("textbox", name="New file name for first name")
@@ -72,7 +80,7 @@ def test_rename_delete_and_undo(front: FrontEnd, presets: Path, console: Console
     field.press("Enter")
     wait_files(front, "second.safetensors", there=True)
     card_of(front, "second.safetensors").get_by_role("heading", name="second").wait_for()
-    assert not (presets / "first name.safetensors").exists()
+    assert not (own / "first name.safetensors").exists()
     more(front, "second.safetensors", "Delete")
     wait_files(front, "second.safetensors", there=False)
     front.page.get_by_role("button", name="Undo").first.click()
@@ -100,12 +108,9 @@ def test_a_friends_preset_is_one_drop_and_one_click(front: FrontEnd, presets: Pa
     assert front.page.get_by_text(FRIEND).first.is_visible()
     front.screenshot("drop")
     front.act(lambda: install.click())
-    for _ in range(40):
-        found = [c for c in front.ask("/presets")["presets"] if c["name"] == FRIEND]
-        if found:
-            break
-        front.page.wait_for_timeout(250)
-    assert found and front.actions == 2
+    front.until(lambda: [c["name"] for c in front.ask("/presets")["presets"]],
+                lambda names: FRIEND in names, FRIEND)
+    assert front.actions == 2
     assert front.js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["sampler"])
 
 
@@ -116,11 +121,9 @@ def download(front: FrontEnd, name: str) -> bytes:
     return Path(found.value.path()).read_bytes()
 
 
-def test_share_says_what_is_in_the_file_and_leaves_the_person_out(front: FrontEnd,
-                                                                  presets: Path) -> None:
-    file, parse = "signed.safetensors", load("presets.file").parse
-    (presets / file).write_bytes(preset_bytes(name="signed", author="Ada", notes="for cats"))
-    front.reload()
+def test_share_says_what_is_in_the_file_and_leaves_the_person_out(own: Path,
+                                                                  front: FrontEnd) -> None:
+    file, parse = SIGNED, load("presets.file").parse
     open_tab(front)
     more(front, file, "Share")
     dialog = front.page.get_by_role("dialog", name="Share signed")
@@ -136,29 +139,25 @@ def test_share_says_what_is_in_the_file_and_leaves_the_person_out(front: FrontEn
         "button", name="Share", exact=True).click()
     dialog.get_by_label("The author's name").check()
     assert parse(download(front, "Download")).info.author == "Ada"
-    assert parse((presets / file).read_bytes()).info.author == "Ada"
+    assert parse((own / file).read_bytes()).info.author == "Ada"
 
 
-def test_several_go_out_as_one_zip_and_come_in_again(front: FrontEnd, presets: Path) -> None:
-    names = ["one.safetensors", "two.safetensors"]
-    for number, name in enumerate(names):
-        (presets / name).write_bytes(preset_bytes(name=name[:3], bent=(1 + number) * 1e-3))
-    front.reload()
+def test_several_go_out_as_one_zip_and_come_in_again(own: Path, front: FrontEnd) -> None:
     open_tab(front)
-    for name in names:
+    for name in PAIR:
         card_of(front, name).get_by_role("checkbox").check()
     front.page.get_by_text("2 selected").wait_for()
     front.page.locator(".selection").get_by_role("button", name="Share").click()
     front.page.get_by_role("dialog", name="Share 2 presets").wait_for()
     packed = download(front, "Download as zip")
-    assert sorted(zipfile.ZipFile(io.BytesIO(packed)).namelist()) == names
-    for name in names:
-        (presets / name).unlink()
+    assert sorted(zipfile.ZipFile(io.BytesIO(packed)).namelist()) == PAIR
+    for name in PAIR:
+        (own / name).unlink()
     front.reload()
     open_tab(front)
     front.drop(packed, "presets.zip", ".solver-search-tab")  # on the tab
     front.page.get_by_role("button", name="Install 2").click()
-    for name in names:
+    for name in PAIR:
         wait_files(front, name, there=True)
         card_of(front, name).wait_for()
 

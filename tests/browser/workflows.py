@@ -22,6 +22,11 @@ MODEL: Nodes = {
     "negative": ("SolverSearchDemo_Prompt", {"text": ""}, {"model": "checkpoint.0"}),
     "size": ("EmptySD3LatentImage", {"width": 64, "height": 64, "batch_size": 1}, {}),
 }
+# So many pictures in one call of the model cost it little more than one: what takes hundreds of
+# calls is done in a third of the time.
+AT_ONCE = 16
+MANY: Nodes = {**MODEL, "size": ("EmptySD3LatentImage", {"width": 64, "height": 64,
+                                                         "batch_size": AT_ONCE}, {})}
 
 
 def sampled(model: str = "checkpoint.0", *, cfg: float = 2.5, seed: int = 7) -> Nodes:
@@ -69,7 +74,7 @@ def with_preset(preset: str = DEMO_PRESET, *, cfg: float = 2.5, pin: str = "",
 def searching(name: str, *, effort: str = "quick", steps: str = "2", cfg: float = 1.0) -> Nodes:
     """A search as small as one can be: two steps, no guidance."""
     return {
-        **MODEL,
+        **MANY,
         "search": ("SolverSearch_Search", {"steps": steps, "method": "fit", "effort": effort,
                                            "seed": 0, "name": name, "cfg": cfg},
                    {"model": "checkpoint.0", "positive": "positive.0", "negative": "negative.0",
@@ -77,15 +82,14 @@ def searching(name: str, *, effort: str = "quick", steps: str = "2", cfg: float 
     }
 
 
-def comparing(preset: str = DEMO_PRESET) -> Nodes:
+def comparing(preset: str = DEMO_PRESET, *, seeds: int = 4, cfg: float = 2.5) -> Nodes:
     """A preset against a few built-in samplers on few seeds."""
     return {
-        **MODEL,
+        **MANY,
         "load": ("SolverSearch_Load", {"preset": preset}, {"model": "checkpoint.0"}),
-        "compare": ("SolverSearch_Compare", {"cfg": 2.5, "seeds": 4},
+        "compare": ("SolverSearch_Compare", {"cfg": cfg, "seeds": seeds},
                     {"model": "checkpoint.0", "positive": "positive.0", "negative": "negative.0",
-                     "latent": "size.0", "vae": "checkpoint.2", "solver": "load.0",
-                     "solver_1": "load.0"}),
+                     "latent": "size.0", "vae": "checkpoint.2", "solver": "load.0"}),
     }
 
 

@@ -54,13 +54,13 @@ class Full(Disk):
     @contextlib.contextmanager
     def around(self, stage: Stage) -> Iterator[None]:
         """os.fsync refuses while it is on."""
-        def full(real: Callable[[int], None]) -> Callable[[int], None]:
+        def while_on(real: Callable[[int], None]) -> Callable[[int], None]:
             def fsync(number: int) -> None:
                 if self.on:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    raise full()
                 real(number)
             return fsync
-        with patched("os.fsync", full):
+        with patched("os.fsync", while_on):
             yield
         self.on = False
 
@@ -115,6 +115,27 @@ class ReadOnly(Disk):
             yield
         self.on = False
         stage.folder.chmod(0o755)
+
+
+@contextlib.contextmanager
+def at_write(number: int, error: Callable[[], BaseException]) -> Iterator[None]:
+    """Bringing a file to the disk fails once, at the write of this number."""
+    seen = []
+
+    def failing(real: Callable[[int], None]) -> Callable[[int], None]:
+        def fsync(file: int) -> None:
+            seen.append(file)
+            if len(seen) == number:
+                raise error()
+            real(file)
+        return fsync
+    with patched("os.fsync", failing):
+        yield
+
+
+def full() -> OSError:
+    """As the system says it."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager

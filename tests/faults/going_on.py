@@ -23,7 +23,8 @@ from .stage import FLOW, NAME, PRESET, Stage, emptied
 from .table import MOMENTS, cancel, stop
 
 Problems = list[str]
-FAMILY = {"steps": "3, 4"}
+FAMILY = {"steps": "3, 4"}  # numbers searched together
+WHOLE: dict[tuple[str, str], tuple[dict[str, bytes], Census]] = {}
 ENDED = (KILLED, STOPPED, CANCELLED)
 
 
@@ -80,19 +81,31 @@ def people_end_it(stage: Stage) -> Problems:
 def somebodys(stage: Stage) -> Problems:
     """A preset that somebody has signed, renamed, finished or exchanged is not replaced."""
     whole, census = _whole(stage)
-    store, problems = stage.module("presets.store"), []
-    for change in ({"notes": "mine"}, {"author": "me"}, {"state": ""}, {"search_key": "0" * 64},
-                   {"name": "other"}):
-        emptied(stage)
-        problems += _killed(stage, MOMENTS["the last call of the search"](census))
-        left = _read(stage, PRESET)
+    store = stage.module("presets.store")
+    emptied(stage)
+    problems = _killed(stage, MOMENTS["the last call of the search"](census))
+    left = _read(stage, PRESET)
+    if _name_for(stage, left) != NAME:
+        problems.append("what nobody has changed is not gone on with")
+    for change in ({"state": ""}, {"search_key": "0" * 64}, {"name": "other"}, {"author": "me"},
+                   {"licence": ""}, {"measured": "1"}, {"notes": "mine"}):
         theirs = replace(left, info=replace(left.info, **change))
         store.save(stage.folder, theirs, name=NAME, overwrite=True)
-        data = (stage.folder / PRESET).read_bytes()
-        problems += _ends_as(stage, {f"{NAME} 2.safetensors": whole[PRESET]})
-        if not (stage.folder / PRESET).is_file() or (stage.folder / PRESET).read_bytes() != data:
-            problems.append(f"a preset with {change} is replaced")
-    return problems
+        if _name_for(stage, left) != f"{NAME} 2":
+            problems.append(f"a preset with {change} would be replaced")
+    data = (stage.folder / PRESET).read_bytes()
+    problems += _ends_as(stage, {f"{NAME} 2.safetensors": whole[PRESET]})
+    return problems if (stage.folder / PRESET).read_bytes() == data else [
+        *problems, "somebody's preset is replaced"]
+
+
+def _name_for(stage: Stage, left: Any) -> str:  # noqa: ANN401
+    """What a search without a journal would call its preset."""
+    names, folders = stage.module("nodes.left").names_for, stage.module(
+        "nodes.comfy_bridge.folders")
+    saving = stage.module("nodes.saving").Saving(stage.folder, folders.preset_names())
+    return names({3: NAME}, saving, folders.shelf().entries.values(), left.info.search_key,
+                 stage.module("nodes.journals").Standing.NONE)[3]
 
 
 def beside_another(stage: Stage) -> Problems:
@@ -111,6 +124,8 @@ def beside_another(stage: Stage) -> Problems:
 def finished_stays(stage: Stage) -> Problems:
     """Searched anew, a finished one stays beside the new one."""
     whole, _ = _whole(stage)
+    emptied(stage)
+    stage.search(NAME)
     data = (stage.folder / PRESET).read_bytes()
     problems = _ends_as(stage, {f"{NAME} 2.safetensors": whole[PRESET]})
     return problems if (stage.folder / PRESET).read_bytes() == data else [
@@ -134,12 +149,15 @@ def process_killed(stage: Stage) -> Problems:
     return _ends_as(stage, whole) if left else ["was not killed before its end"]
 
 
-def _whole(stage: Stage, **given: Any) -> tuple[dict[str, bytes], Census]:  # noqa: ANN401
-    """What a search that nobody ends leaves, and its model calls."""
-    emptied(stage)
-    with watched(stage.subjects[FLOW].model, lambda: look(stage)) as seen:
-        stage.search(NAME, **given)
-    return {path.name: _timeless(stage, path.name) for path in _presets(stage)}, seen
+def _whole(stage: Stage, steps: str = "3") -> tuple[dict[str, bytes], Census]:
+    """What a search that nobody ends leaves, and its model calls; on each stage made once."""
+    known = str(stage.folder), steps
+    if known not in WHOLE:
+        emptied(stage)
+        with watched(stage.subjects[FLOW].model, lambda: look(stage)) as seen:
+            stage.search(NAME, steps=steps)
+        WHOLE[known] = {p.name: _timeless(stage, p.name) for p in _presets(stage)}, seen
+    return WHOLE[known]
 
 
 def _killed(stage: Stage, number: int, **given: Any) -> Problems:  # noqa: ANN401

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,17 +119,27 @@ def emptied(stage: Stage, *, bystander: bool = False) -> None:
 
 
 def _cut(world: World, patch: pytest.MonkeyPatch) -> None:
-    config, extent, evidence, guidance = (world.module(name) for name in (
-        "solver_search.config", "nodes.extent", "nodes.evidence", "nodes.guidance"))
-    rounds = evidence.Rounds(((1, 2), (1, 2), (2, 2)), 1)
+    config = world.module("solver_search.config")
     patch.setitem(config.EFFORTS, "quick", config.Effort(2, 1, 150, 8, 1, 2, 1, 1, 2))
+    less_evidence(world.module, patch)
+
+
+def less_evidence(module: Callable[[str], Any], patch: pytest.MonkeyPatch) -> None:
+    """Quick searches are measured against few settings, and at one more CFG scale.
+
+    Args:
+        module: a module of the pack by its name.
+        patch: puts all back.
+    """
+    extent, evidence, guidance, ordinary = (module(name) for name in (
+        "nodes.extent", "nodes.evidence", "nodes.guidance", "nodes.comfy_bridge.ordinary"))
+    rounds = evidence.Rounds(((1, 2), (1, 2), (2, 2)), 1)
     patch.setitem(extent.EXTENTS, "quick", extent.Extent(rounds, 8))
     patch.setitem(guidance.RANGES, "quick", replace(
         guidance.RANGES["quick"], around=(1.5,), above_one=(2.0,), calls=8, seeds=2,
         rounds=evidence.Rounds(((1, 2), (2, 1)))))
-    for module in ("nodes.evidence", "nodes.proof"):
-        patch.setattr(world.module(module), "POPULAR_SAMPLERS", SAMPLERS)
-    ordinary = world.module("nodes.comfy_bridge.ordinary")
+    for name in ("nodes.evidence", "nodes.proof"):
+        patch.setattr(module(name), "POPULAR_SAMPLERS", SAMPLERS)
     whole = ordinary.fitted
     patch.setattr(ordinary, "SHIFTS", ())
     patch.setattr(ordinary, "fitted", lambda found, *more: whole(

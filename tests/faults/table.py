@@ -38,6 +38,7 @@ from .runner import (
 )
 from .stage import EPS, FLOW, NODE, Stage
 
+WRITES = 12  # more than a short search makes
 Hurt = Callable[[Tensor], Tensor]
 
 
@@ -232,6 +233,16 @@ def _of_disks() -> Iterator[Fault]:
                         fast=fault.fast and when is later)
 
 
+def _of_writes() -> Iterator[Fault]:
+    """Each write of a search in turn: of its journal, its presets and its figures."""
+    for number in range(1, WRITES + 1):
+        yield Fault(f"a disk that is full at write {number} alone", (WHOLE,), saved=True,
+                    fast=number == 1,
+                    around=lambda stage, n=number: disks.at_write(n, disks.full))
+        yield Fault(f"Ctrl-C at write {number}", (KILLED, WHOLE), fast=number == 1,
+                    around=lambda stage, n=number: disks.at_write(n, KeyboardInterrupt))
+
+
 def _of_settings() -> Iterator[Fault]:
     empty = torch.zeros
     for name, shape in (("no picture", (0, 16, 8, 8)), ("no height", (1, 16, 0, 8)),
@@ -262,7 +273,7 @@ def _of_clocks() -> Iterator[Fault]:
 def all_faults() -> list[Fault]:
     """Every row, by unique names."""
     found = [*_lasting(), *_once(), *_ended_by_people(), *_of_gradients(), *_of_the_model(),
-             *_of_disks(), *_of_settings(), *_of_clocks()]
+             *_of_disks(), *_of_writes(), *_of_settings(), *_of_clocks()]
     return list({fault.name: fault for fault in found}.values())
 
 

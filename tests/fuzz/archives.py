@@ -86,14 +86,28 @@ def _lying(data: bytearray, chance: Random) -> bytes:
 
 def bombs(sound: bytes) -> list[bytes]:
     """Archives that are small and unpack, or claim, more than a page can hold."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
-        for number in range(1000):
-            file.writestr(f"{number}.safetensors", sound + bytes(BOMB // 4 - len(sound)))
-    many = out.getvalue()
+    many = _many(sound + bytes(BOMB // 4 - len(sound)))
     entry = _central(b"a.safetensors", packed=BOMB, size=1)
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 1000, 1000, len(entry) * 1000, BOMB, 0)
     return [many, bytes(BOMB) + entry * 1000 + end]
+
+
+def _many(data: bytes) -> bytes:
+    """A thousand entries of the same data, packed only once here."""
+    out, first = io.BytesIO(), b"0000.safetensors"
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(first.decode(), data)
+    one = out.getvalue()
+    begin = one.index(b"PK\1\2")
+    entry = one[begin : one.index(b"PK\5\6")]
+    files, directory = [], []
+    for number in range(1000):
+        name = b"%04d.safetensors" % number
+        files.append(one[:begin].replace(first, name, 1))
+        directory.append(entry[:42] + struct.pack("<I", number * begin) + name)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 1000, 1000, 1000 * len(entry), 1000 * begin,
+                      0)
+    return b"".join([*files, *directory, end])
 
 
 def _central(name: bytes, *, packed: int, size: int) -> bytes:

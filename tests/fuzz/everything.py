@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -37,8 +38,9 @@ def everything(inputs: int, seed: int, world: Any = None) -> int:  # noqa: ANN40
         kinds["journals"] = lambda count: journals(count, seed)
     kinds["hypothesis"] = _properties
     crashes = tried = refused = 0
+    whole = sum(SHARES[name] for name in kinds)
     for name, run in kinds.items():
-        counts = run(max(1, round(inputs * SHARES[name])))
+        counts = run(math.ceil(inputs * SHARES[name] / whole))
         crashes, tried = crashes + len(counts.crashes), tried + counts.tried
         refused += counts.refused
         sys.stdout.write(f"{name}: {counts}\n")
@@ -51,4 +53,4 @@ def everything(inputs: int, seed: int, world: Any = None) -> int:  # noqa: ANN40
 def _properties(count: int) -> Counts:
     from .properties import properties
 
-    return properties(max(1, count // 3))
+    return properties(math.ceil(count / 3))

@@ -79,8 +79,8 @@ def _riff(kind: bytes, data: bytes) -> bytes:
 
 
 def _entry_text(entry: Any) -> str:  # noqa: ANN401
-    """JSON of a tensor's entry."""
-    if not isinstance(entry, dict):
+    """JSON of a tensor's entry, whose values may be deeper than Python's own writer bears."""
+    if not isinstance(entry, dict) or not any(map(_is_deep, entry.values())):
         return json.dumps(entry)
     return "{" + ",".join(f"{json.dumps(k)}:{_nested(v) if _is_deep(v) else json.dumps(v)}"
                           for k, v in entry.items()) + "}"
@@ -292,7 +292,9 @@ def _sigmas(draft: Draft, chance: Random) -> None:
         levels = list(struct.unpack(f"<{(end - begin) // 8}d", draft.body[begin:end]))
     except (struct.error, TypeError):
         return
-    at = chance.randrange(len(levels)) if levels else 0
+    if not levels:
+        return
+    at = chance.randrange(len(levels))
     levels = chance.choice((levels[::-1], sorted(levels), [1.0] * len(levels), levels[1:] + [0.0],
                             levels[:at] + [5e-324] + levels[at + 1:], [-s for s in levels],
                             levels[:at] + [levels[at - 1] * (1 + 1e-16)] + levels[at + 1:],

@@ -369,9 +369,15 @@ export function pictureUrl(picture) {
   return api.apiURL(`/view?${query}`);
 }
 
+/** Whether the server still has a picture: it clears those of runs when it starts. @param {any} picture as for `pictureUrl` */
+export function hasPicture(picture) {
+  return fetch(pictureUrl(picture), { method: "HEAD" }).then((answer) => answer.ok, () => false);
+}
+
 /** What a node handed out when it last ran, as far as the page remembers. @param {any} node */
 export function outputOf(node) {
-  return app.nodeOutputs?.[node.id] ?? null;
+  const inside = node.graph !== rootGraph();
+  return app.nodeOutputs?.[inside ? `${node.graph?.id}:${node.id}` : node.id] ?? null;
 }
 
 // --- fast ---
@@ -530,6 +536,15 @@ export async function wordsOfPage(key) {
 }
 
 // --- said ---
+
+const UNSAVED = "00000000-0000-0000-0000-000000000000";
+
+/** Under which key something is kept of a node, or "" for a workflow without a name of its own. @param {any} node */
+export function keyOf(node) {
+  const workflow = rootGraph()?.id;
+  return !workflow || workflow === UNSAVED ? ""
+    : [workflow, node.graph?.id, node.id, node.comfyClass].join("/");
+}
 
 /** Whether the page shows an app's inputs and pictures instead of the graph. */
 export function inAppMode() {

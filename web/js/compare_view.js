@@ -1,24 +1,33 @@
 // Compare Solvers: one large picture to flip between reference, best built-in and ours.
-import { domWidget, eachNode, linkStyle, nodeById, onExecuted, onSetup, outputOf, pictureUrl, settingOn, sourceOf, targetsOf } from "./comfy.js";
+import {
+  domWidget, eachNode, hasPicture, keyOf, linkStyle, nodeById, onExecuted, onSetup, outputOf,
+  pictureUrl, settingOn, sourceOf, targetsOf,
+} from "./comfy.js";
 import { choices, holdButton, makeStage, seedName, slider } from "./compare_stage.js";
 import { button, el, fill } from "./dom.js";
-import { builtinOf, howToUse, oursOf, sentenceOf, winnerOf, worstFirst } from "./compare_words.js";
+import { asComparison, builtinOf, howToUse, oursOf, sentenceOf, winnerOf, worstFirst } from "./compare_words.js";
 import { dialogOf } from "./drop_dialog.js";
+import { nodeStore } from "./node_store.js";
 import { presets } from "./presets.js";
 import { presetAt, SOLVER_INPUTS, useHere } from "./sidebar_actions.js";
 import { tellAnswer } from "./sidebar_card.js";
 import { t } from "./words.js";
 
 const NODE = "SolverSearch_Compare";
+const store = nodeStore("SolverSearch.Compared", 12); // some kB each
 /** @typedef {import("./compare_words.js").Tile} Tile */
 /** @typedef {{tiles: Tile[], sentence: string, seeds: number, shown?: number[]}} Comparison shown: which seeds have pictures, from 0 */
 /** @type {WeakMap<any, {place: HTMLElement}>} */
 const views = new WeakMap();
 
-/** @param {any} node @param {any} output */
-function showIn(node, output) {
-  const comparison = output?.solver_search?.[0]?.compare;
-  if (!comparison?.tiles?.length || !settingOn("SolverSearch.CompareView")) return;
+/** @param {any} output of a node @returns {Comparison | null} */
+function comparisonOf(output) {
+  return asComparison(output?.solver_search?.[0]?.compare);
+}
+
+/** @param {any} node @param {Comparison | null} comparison */
+function showIn(node, comparison) {
+  if (!comparison || !settingOn("SolverSearch.CompareView")) return;
   const view = views.get(node) ?? attach(node);
   fill(view.place, viewOf(comparison, node, true));
 }
@@ -105,12 +114,25 @@ function loadsOf(node) {
   return feeding.filter((load) => targetsOf(load, 0).every((end) => end.node === node));
 }
 
-eachNode("SolverSearch.CompareView", NODE, (node) => showIn(node, outputOf(node)));
+/** What a node compared in an earlier run, as far as its pictures are still there. @param {any} node */
+async function again(node) {
+  const before = asComparison(store.kept(localStorage, keyOf(node)));
+  const picture = before?.tiles.flatMap((/** @type {Tile} */ tile) => tile.images)[0];
+  if (picture && await hasPicture(picture) && !views.has(node)) showIn(node, before);
+}
+
+eachNode("SolverSearch.CompareView", NODE, (node) => {
+  const ran = comparisonOf(outputOf(node));
+  if (ran) showIn(node, ran);
+  else if (keyOf(node)) again(node);
+});
 
 onSetup("SolverSearch.CompareViewEvents", () => {
   linkStyle("sidebar.css");
   onExecuted(({ node, output }) => {
-    const ran = nodeById(node);
-    if (ran?.comfyClass === NODE) showIn(ran, output);
+    const [ran, comparison] = [nodeById(node), comparisonOf(output)];
+    if (ran?.comfyClass !== NODE || !comparison) return;
+    showIn(ran, comparison);
+    if (keyOf(ran)) store.keep(localStorage, keyOf(ran), comparison);
   });
 });

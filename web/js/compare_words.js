@@ -4,6 +4,15 @@ import { t } from "./words.js";
 /** @typedef {{label: string, kind: "reference" | "builtin" | "node_only" | "solver", calls: number,
  *   error: number, interval: number, median: number, errors: number[], images: any[]}} Tile */
 
+/** A comparison if it can be shown, or null: what a browser has kept may be anything. @param {any} raw */
+export function asComparison(raw) {
+  const number = (/** @type {any} */ value) => typeof value === "number";
+  const sound = (/** @type {any} */ tile) => typeof tile?.label === "string" && number(tile.error)
+    && number(tile.calls) && Array.isArray(tile.errors) && tile.errors.every(number)
+    && Array.isArray(tile.images) && tile.images.every((/** @type {any} */ each) => typeof each?.filename === "string");
+  return Array.isArray(raw?.tiles) && raw.tiles.length && raw.tiles.every(sound) ? raw : null;
+}
+
 /** The tile that lands nearest to the reference, or null. @param {Tile[]} tiles @returns {Tile | null} */
 export function winnerOf(tiles) {
   const rivals = tiles.filter((tile) => tile.kind !== "reference");

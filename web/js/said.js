@@ -1,6 +1,6 @@
 // What our nodes say, on the node that said it, after the run and after a reload, too.
 import {
-  domWidget, eachNode, inAppMode, linkStyle, nodeById, onExecuted, onServerEvent, rootGraph,
+  domWidget, eachNode, inAppMode, keyOf, linkStyle, nodeById, onExecuted, onServerEvent,
   settingOn, toast,
 } from "./comfy.js";
 import { el, fill } from "./dom.js";
@@ -8,7 +8,6 @@ import { asSaid, forget, keep, kept, kindOf } from "./said_store.js";
 import { inPageWords } from "./sentences.js";
 import { t } from "./words.js";
 
-const UNSAVED = "00000000-0000-0000-0000-000000000000";
 const MARKS = { warning: "\u25b2", good: "\u2714", plain: "" };
 
 /** @typedef {import("./said_store.js").Said} Said */
@@ -21,13 +20,6 @@ const hosts = new WeakMap();
 let silent = null;
 /** Warnings that came as messages in this run. @type {Set<string>} */
 const toasted = new Set();
-
-/** Where a node's words are kept, or "" for a workflow without a name of its own. @param {any} node */
-function keyOf(node) {
-  const workflow = rootGraph()?.id;
-  return !workflow || workflow === UNSAVED ? ""
-    : [workflow, node.graph?.id, node.id, node.comfyClass].join("/");
-}
 
 /**
  * An utterance as elements: verdict, warnings, and the rest folded.

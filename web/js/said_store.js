@@ -1,7 +1,7 @@
 // What nodes said last, kept by the browser: bounded, and read as the untrusted text it is.
+import { nodeStore } from "./node_store.js";
 
-const KEY = "SolverSearch.Said";
-const MOST = 200;
+const store = nodeStore("SolverSearch.Said", 200);
 const LONGEST = 4000;
 
 /** @typedef {{verdict: string, warnings: string[], details: string[], kind?: string}} Said */
@@ -29,40 +29,11 @@ export function kindOf(said) {
   return said.kind === "good" ? "good" : "plain";
 }
 
-/** @param {Storage} storage @returns {[string, any][]} oldest first */
-function entries(storage) {
-  try {
-    const found = JSON.parse(storage.getItem(KEY) ?? "[]");
-    const pairs = Array.isArray(found) ? found.filter((pair) => Array.isArray(pair)) : [];
-    return /** @type {[string, any][]} */ (pairs.slice(-MOST));
-  } catch {
-    return [];
-  }
-}
-
-/** @param {Storage} storage @param {[string, any][]} kept */
-function write(storage, kept) {
-  try {
-    storage.setItem(KEY, JSON.stringify(kept));
-  } catch {
-    storage.removeItem(KEY); // the browser's room is used up
-  }
-}
-
 /** Keep an utterance under a key; the oldest are forgotten. @param {Storage} storage @param {string} key @param {Said} said */
-export function keep(storage, key, said) {
-  const others = entries(storage).filter(([other]) => other !== key);
-  write(storage, [...others.slice(1 - MOST), [key, said]]);
-}
+export const keep = (storage, key, said) => store.keep(storage, key, said);
 
 /** Forget what is kept under a key. @param {Storage} storage @param {string} key */
-export function forget(storage, key) {
-  const all = entries(storage);
-  if (all.some(([other]) => other === key)) write(storage, all.filter(([other]) => other !== key));
-}
+export const forget = (storage, key) => store.forget(storage, key);
 
 /** What is kept under a key, or null. @param {Storage} storage @param {string} key */
-export function kept(storage, key) {
-  const found = entries(storage).find(([other]) => other === key);
-  return found ? asSaid(found[1]) : null;
-}
+export const kept = (storage, key) => asSaid(store.kept(storage, key));
