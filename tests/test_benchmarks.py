@@ -192,7 +192,7 @@ def test_committed_tables_of_cost_and_true_size_are_those_of_their_numbers() -> 
     assert {row["effort"] for row in known["families"]} >= {"quick"}
     assert (RESULTS / "cost.md").read_text() == cost.table(known)
     rows = json.loads((RESULTS / "true_size.json").read_text())["rows"]
-    assert {"sd15", "sdxl"} <= {row["network"] for row in rows}
+    assert {("sd15", 16), ("sd15", 64)} <= {(row["network"], row["side"]) for row in rows}
     assert (RESULTS / "true_size.md").read_text() == true_size.table(rows)
     for row in rows:  # what is told lies within a factor of two of what happens
         assert 0.5 < row["told_each"] / row["seconds_each"] < 2
