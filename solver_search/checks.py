@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from torch import Tensor
 
 from .bases import BASIS, WEIGHTS
@@ -75,7 +76,7 @@ def _check_weights(tensors: Mapping[str, Tensor], *, consistent: bool) -> None:
 
 
 def _check_table(name: str, table: Tensor, *, consistent: bool) -> None:
-    if table.triu(1).any():
+    if np.triu(table.detach().cpu().numpy(), 1).any():  # torch's takes threads, slow on busy cores
         raise SolverError(f"{name} must be lower-triangular: a step can only use outputs that "
                           "are already there.")
     if table.abs().max() > MAX_WEIGHT:

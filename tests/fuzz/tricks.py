@@ -163,7 +163,7 @@ def _signed(draft: Draft) -> None:
     flow = str(dict(draft.words).get("flow"))
     try:
         signed = signature(flow, found)
-    except (TypeError, UnicodeEncodeError):
+    except (TypeError, UnicodeEncodeError, RecursionError):
         return
     draft.words = [(k, signed if k == "id" else v) for k, v in draft.words]
 
@@ -270,7 +270,7 @@ def _picture(draft: Draft, chance: Random) -> None:
 def _deep_entry(draft: Draft, chance: Random) -> None:
     """A value as deep as a reader of JSON just bears, where it is to be shown."""
     deep: Any = 1
-    for _ in range(chance.choice((100, 400, 950))):
+    for _ in range(chance.choice((100, 400, 800))):
         deep = chance.choice(([deep], {"a": deep}))
     _one(draft, chance)[chance.choice(("dtype", "shape", "data_offsets"))] = deep
 
