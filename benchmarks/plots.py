@@ -92,8 +92,9 @@ def budget_plot(rows: list[Row], model: str) -> plt.Figure:
     panel.axhline(1, color="black", lw=1)
     panel.set(title=model, xscale="log", yscale="log", ylabel="error / best built-in",
               xlabel="model calls of the search (methods side by side)")
-    panel.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter(),
-                    major_formatter=StrMethodFormatter("{x:g}"))  # 0.5, not 5 x 10^-1
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter(),
+                 major_formatter=StrMethodFormatter("{x:,g}"))  # 0.5, not 5 x 10^-1
     return _finished(figure, [panel])
 
 
