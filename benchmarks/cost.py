@@ -220,8 +220,8 @@ def _family_lines(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{', '.join(map(str, FAMILY))} steps searched together and measured on unseen "
             "seeds (demo_flow, CFG 3, 8 x 8 latents, 8 pictures a call, one core; the network of "
             "this small model answers in milliseconds, so less of the time is its own than with a "
-            "real one). Model calls do not depend on the machine. Seconds do, and this one had "
-            "much other work; processor seconds are the search's alone, told ones included.",
+            "real one). Model calls do not depend on the machine; seconds by the clock do, and "
+            "on what else it does; processor seconds are the search's alone, told ones included.",
             "", "| effort | calls of the search | of measuring | told at most | processor seconds "
             "| told at most | in the network | seconds by the clock |", "|" + "---|" * 8,
             *(f"| {r['effort']} | {r['calls']:,} | {r['measuring']:,} | {r['told_calls']:,} | "
