@@ -9,13 +9,14 @@ import pytest
 from .page import FrontEnd
 from .workflows import DEMO_PRESET, MANY, guided, sampled
 
-# The new nodes are selected when they are placed, which they are when they have their height.
-PLACED = ("(app) => Object.values(app.canvas.selected_nodes).filter((n) => "
-          "(n.comfyClass ?? '').startsWith('SolverSearch_')).length === 2")
-
 
 def kinds(front: FrontEnd) -> list[str]:
     return front.js("(app) => app.rootGraph.nodes.map((n) => n.comfyClass).sort()")
+
+
+def wait_placed(front: FrontEnd) -> None:
+    """It is told when the new nodes have their height and their place."""
+    front.page.get_by_role("alert").filter(has_text="wired in").first.wait_for()
 
 
 def make_fast(front: FrontEnd, sampler: int) -> None:
@@ -32,7 +33,7 @@ def test_a_fitting_preset_is_wired_in_with_two_actions_and_one_undo(front: Front
     front.wait_js("(app) => app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     assert front.actions <= 2
     assert front.widget(front.node("SolverSearch_Load"), "preset") == DEMO_PRESET
-    front.wait_js(PLACED)
+    wait_placed(front)
     front.command("Comfy.Undo")
     front.wait_js("(app) => !app.rootGraph.nodes.some((n) => n.comfyClass === 'SolverSearch_Use')")
     assert kinds(front) == before
@@ -97,7 +98,7 @@ def test_a_subgraph_is_made_fast_from_outside_and_runs(front: FrontEnd, presets:
     make_fast(front, holder)
     front.wait_js(f"(app) => ({OURS})(app).length === 2")
     assert front.js(OURS) == ["SolverSearch_Sampler", "SolverSearch_Search"]
-    front.wait_js(PLACED)
+    wait_placed(front)
     front.command("Comfy.Undo")
     front.wait_js(f"(app) => ({OURS})(app).length === 0")
     front.command("Comfy.Redo")

@@ -397,9 +397,10 @@ export function selectedNodes() {
   return Object.values(app.canvas?.selected_nodes ?? {});
 }
 
-/** Select nodes and nothing else. @param {any[]} nodes */
+/** Select those of the nodes that are on the screen, and nothing else. @param {any[]} nodes */
 export function select(nodes) {
-  if (nodes.length) app.canvas?.selectItems(nodes);
+  const shown = nodes.filter((node) => node.graph === app.canvas?.graph);
+  if (shown.length) app.canvas.selectItems(shown);
 }
 
 /**
