@@ -10,6 +10,7 @@ Into benchmarks/results/; many hours on two cores.
     ranges [...]      only the CFG ranges that searches say, checked
     transfer          only solvers away from where they were searched
     ablations         only parts of the published methods left out
+    asked | choice    what the model is asked; by which starts a search should choose
     cost [...]        only what searches and sampling cost
     plots             only these
     true-size [...]   networks at their true size with random weights
@@ -26,6 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import (
     ablations,
+    asked,
+    choice,
     cost,
     parts,
     plots,
@@ -56,6 +59,10 @@ def main(arguments: list[str]) -> None:
             transfer.main()
         case ["ablations"]:
             ablations.main()
+        case ["asked", *rest]:
+            asked.main(rest)
+        case ["choice", *rest]:
+            choice.main(rest)
         case ["cost", *rest]:
             cost.main(rest)
         case ["plots"]:
@@ -110,6 +117,8 @@ def _away() -> None:
     for cfg, effort in (("1", "standard"), ("7", "quick")):
         ranges.main(["--models", "demo_flow", "--cfg", cfg, "--calls", "6", "--efforts", effort])
     ablations.main()
+    choice.main([])
+    asked.main([])
 
 
 def _side_by_side(tasks: list[Task], jobs: int) -> list[Task]:

@@ -175,9 +175,10 @@ def measured(cell: Cell, file: Path) -> dict[str, Any]:
     watch = Watch(device, memory)
     pack("nodes.estimate").time = SimpleNamespace(perf_counter=clock)
     pack("nodes.search_job").check_memoryless = lambda *_: None
-    model.set_model_unet_function_wrapper(watch)
     guider = pack("nodes.comfy_bridge.session").make_guider(
         model, network.prompt(1), network.prompt(2), CFG)
+    moved = _moved(guider, network.latent(cell.side, 1)) if device.type == "cuda" else None
+    model.set_model_unet_function_wrapper(watch)
     told: list[tuple[Any, float, float, int]] = []
     spent = [0]
     job = pack("nodes.search_job").Job(
@@ -192,7 +193,16 @@ def measured(cell: Cell, file: Path) -> dict[str, Any]:
         pass  # before it had any solver: enough to measure
     ended, (estimate, begun, inside, made) = clock(), told[0]
     return row(cell, estimate, spent[0], ended - begun, watch.seconds - inside, memory.peak()) | {
-        "batches": sorted(set(watch.batches[made:]))}
+        "batches": sorted(set(watch.batches[made:])), "moved": moved}
+
+
+def _moved(guider: Any, latent: Tensor) -> float:  # noqa: ANN401  comfy's own type
+    """By how much an answer changes while others are asked between; compiles what is compiled."""
+    def work(session: Any) -> float:  # noqa: ANN401
+        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
+        return pack("nodes.repeatable").largest_change(session, session.starts(noise))
+
+    return pack("nodes.comfy_bridge.session").within(guider, latent, work, seed=0)
 
 
 def row(cell: Cell, estimate: Any, calls: int, seconds: float, inside: float,  # noqa: ANN401

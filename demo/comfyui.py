@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from types import ModuleType
+from typing import Any
 
 from launch.places import comfyui_folder
 
@@ -36,7 +37,11 @@ def load_comfy(module: str) -> ModuleType:
         raise FileNotFoundError(f"No ComfyUI in {folder}; `python run.py train-demo` fetches it.")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-        args = importlib.import_module("comfy.cli_args").args
-        args.cpu = not on_gpu()
-        args.force_fp32 = args.fp32_unet = args.fp32_vae = on_gpu()
+        use_device(importlib.import_module("comfy.cli_args").args)
     return importlib.import_module(module)
+
+
+def use_device(args: Any) -> None:  # noqa: ANN401  comfy's own options
+    """Set ComfyUI's options of its command line, before anything else of it is imported."""
+    args.cpu = not on_gpu()
+    args.force_fp32 = args.fp32_unet = args.fp32_vae = on_gpu()

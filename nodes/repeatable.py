@@ -38,14 +38,8 @@ def check_memoryless(session: Session, x: Tensor, dtype: torch.dtype) -> None:
             of the reason is said.
     """
     options = session.extra_args.get("model_options", {}).get("transformer_options", {})
-    item, top = torch.zeros(1, dtype=torch.long), first_sigma(session.sampling, 0.9)
-    answers, before = [], _random(x.device)
-    for share in (0.5, 0.9, 0.5, 0.2, 0.5):
-        sigma = torch.tensor(top * share, device=x.device)
-        answer = session.denoise(x * share, sigma, item)
-        answers += [answer] if share == 0.5 else []
-    size = answers[0].abs().max().clamp_min(1e-6)
-    moved = max(float((a - answers[0]).abs().max() / size) for a in answers)
+    before = _random(x.device)
+    moved = largest_change(session, x)
     if STEP_CACHE in options:
         raise StatefulModelError("A step cache on this model (EasyCache or LazyCache) remembers "
                                  f"earlier steps. {ALIKE}")
@@ -56,6 +50,22 @@ def check_memoryless(session: Session, x: Tensor, dtype: torch.dtype) -> None:
            "remembers earlier steps (such as APG with momentum, which can be set to 0)")
     raise StatefulModelError("Asked the same question, this model answered otherwise by "
                              f"{moved:.2g} of its size: {why}. {ALIKE}")
+
+
+def largest_change(session: Session, x: Tensor) -> float:
+    """By how much the answer to one question changes while others are asked between, relative.
+
+    Args:
+        x: (1, C, ...) any state.
+    """
+    item, top = torch.zeros(1, dtype=torch.long), first_sigma(session.sampling, 0.9)
+    answers = []
+    for share in (0.5, 0.9, 0.5, 0.2, 0.5):
+        sigma = torch.tensor(top * share, device=x.device)
+        answer = session.denoise(x * share, sigma, item)
+        answers += [answer] if share == 0.5 else []
+    size = answers[0].abs().max().clamp_min(1e-6)
+    return max(float((a - answers[0]).abs().max() / size) for a in answers)
 
 
 def _random(device: torch.device) -> Tensor:

@@ -1,4 +1,7 @@
-"""ComfyUI for the tests that compare with it: `comfy` is its package, imported for the CPU."""
+"""ComfyUI for the tests that compare with it: `comfy` is its package, imported for the CPU.
+
+With SOLVER_SEARCH_BENCH_DEVICE=cuda it is imported for the GPU, in float32 (tests/test_gpu.py).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from demo.comfyui import use_device
 
 from .graphs import as_a_node, said, subject  # noqa: F401  fixtures
 from .world import models, world  # noqa: F401  fixtures
@@ -49,7 +54,7 @@ def comfy() -> ModuleType:
     if path is None:
         pytest.skip("ComfyUI not found: set COMFYUI_PATH or put it in .comfyui")
     sys.path.insert(0, str(path))
-    importlib.import_module("comfy.cli_args").args.cpu = True  # before anything else of comfy
+    use_device(importlib.import_module("comfy.cli_args").args)  # before anything else of comfy
     for name in ("model_base", "model_patcher", "samplers", "k_diffusion.deis",
                  "extra_samplers.uni_pc"):
         importlib.import_module(f"comfy.{name}")

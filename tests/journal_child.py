@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from torch import distributed
 
+from demo.comfyui import use_device
+
 from .conftest import comfyui_path
 from .pack import load
 
@@ -20,7 +22,7 @@ from .pack import load
 def main(folder: Path, rank: int = 0, size: int = 1) -> None:
     """Search with its journal in the folder."""
     sys.path.insert(0, str(comfyui_path()))
-    importlib.import_module("comfy.cli_args").args.cpu = True  # before anything else of comfy
+    use_device(importlib.import_module("comfy.cli_args").args)  # before anything else of comfy
     journal, families = (importlib.import_module(f"tests.{name}") for name in (
         "test_journal", "matrix.families"))
     if size > 1:
