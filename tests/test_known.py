@@ -8,15 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from solver_search.methods import known as known_module
 from solver_search.methods.known import (
     EPS_ONLY,
     HANDCRAFTED,
     Known,
+    _in_turns,
     best_known,
+    landing_errors,
     local_errors,
+    misses,
     ranked,
 )
 from solver_search.run import Run
+from solver_search.sample import sample
 from solver_search.search import Budget
 from solver_search.tableaus import TABLEAUS
 from solver_search.teacher import Trajectory, accurate_teacher, trace
@@ -107,7 +112,8 @@ def test_no_step_misses_where_the_output_is_constant(flow: bool) -> None:
     states = share.view(-1, 1, 1) * picture + sigmas.view(-1, 1, 1) * noise
     outputs = picture.expand(5, 3, 4)
     for name in HANDCRAFTED + EPS_ONLY:
-        error = float(local_errors(TABLEAUS[name](sigmas, flow=flow), states, outputs).mean())
+        solver = TABLEAUS[name](sigmas, flow=flow)
+        error = float(local_errors(solver, misses(solver, states, outputs)).mean())
         assert error < 1e-3 if name == "ipndm_v" else error < 1e-12, name  # its rows: see there
 
 
@@ -117,12 +123,53 @@ def off_by(states: Tensor, n: int, much: float) -> Tensor:
     return moved
 
 
-def test_the_miss_is_measured_against_the_finished_picture() -> None:
+def test_a_miss_counts_less_at_high_noise() -> None:
     sigmas = torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64)
     picture = torch.full((1, 4), 2.0, dtype=torch.float64)
     states = (1 - sigmas).view(-1, 1, 1) * picture
-    outputs = picture.expand(2, 1, 4)
     euler = TABLEAUS["euler"](sigmas, flow=True)
     # the first step misses a state that lies 0.4 off; the last one, from it, keeps nothing of it
-    found = float(local_errors(euler, off_by(states, 1, 0.4), outputs).mean())
-    assert found == pytest.approx(0.2 / 1.5**2)
+    missed = misses(euler, off_by(states, 1, 0.4), picture.expand(2, 1, 4))
+    assert float(local_errors(euler, missed)) == pytest.approx(0.8 / 1.5**2)
+
+
+@pytest.mark.parametrize("flow", [True, False])
+@pytest.mark.parametrize("name", ["euler", "lms", "ipndm_v", "denoised_ab3"])
+def test_with_normal_data_the_landing_is_known_without_a_call(
+        monkeypatch: pytest.MonkeyPatch, flow: bool, name: str) -> None:
+    """The ODE and D are known there: x = (alpha^2 s^2 + sigma^2)^(1/2) z, D = slope x."""
+    monkeypatch.setattr(known_module, "WIDTHS", (0.5,))
+    sigmas, variance = TOP[flow] * torch.linspace(1, 0, 7, dtype=torch.float64), 1.3
+    z = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    def parts(sigma: Tensor) -> tuple[Tensor, Tensor]:
+        alpha = 1 - sigma if flow else torch.ones_like(sigma)
+        width = alpha**2 * variance / 2 + sigma**2
+        return width.sqrt(), alpha * variance / 2 / width
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        return parts(sigma)[1] * x
+
+    states = torch.stack([parts(sigma)[0] * z for sigma in sigmas])
+    outputs = torch.stack([denoise(x, s) for x, s in zip(states[:-1], sigmas, strict=False)])
+    solver = TABLEAUS[name](sigmas, flow=flow)
+    landed = sample(denoise, solver, states[0])
+    torch.testing.assert_close(landing_errors(solver, misses(solver, states, outputs), variance),
+                               (landed - states[-1]).norm(dim=1))
+
+
+def test_orders_take_turns() -> None:
+    assert _in_turns(torch.tensor([[1.0, 9.0], [2.0, 0.0], [3.0, 1.0]])) == [0, 1, 2]
+    assert _in_turns(torch.tensor([[3.0], [1.0], [2.0]])) == [1, 2, 0]
+
+
+def test_with_guidance_only_the_misses_themselves_count() -> None:
+    run, teacher = traced(True)
+    plain, guided = (ranked(run.problem, teacher, guided=g) for g in (False, True))
+    every, scores = [k.label for k in guided], {}
+    for known in guided:
+        at = torch.stack([teacher.at(float(s)) for s in known.solver.sigmas])
+        out = torch.stack([teacher.denoised(float(s)) for s in known.solver.sigmas[:-1]])
+        scores[known.label] = float((local_errors(known.solver, misses(known.solver, at, out))
+                                     / at[-1].flatten(1).norm(dim=1)).mean())
+    assert every == sorted(every, key=scores.get) != [k.label for k in plain]

@@ -87,6 +87,28 @@ def test_row_fitting_beats_the_rows_it_leans_on(flow: bool) -> None:
 
 @pytest.mark.parametrize("flow", [True, False])
 @pytest.mark.parametrize("free", [True, False])
+def test_rows_may_lean_on_a_table_whose_rows_sum_to_anything(flow: bool, free: bool) -> None:
+    """As ipndm_v's do. Pulled hard, free rows are that table; others get sums of 1."""
+    known = problem(flow, steps=6)
+    run, sigmas = Run(known), known.clock.sigma(torch.linspace(0, 1, 7).double() ** 1.3)
+    table = TABLEAUS["ipndm_v"](sigmas, flow=flow)
+    sums = denoised_steps(table)[1].sum(1) / (1 - sigmas[1:] / sigmas[:-1])
+    assert float((sums - 1).abs().max()) > 1e-3
+    run.tables = ("ipndm_v",)
+    teacher = run.trace(accurate_teacher(32, known.sigma_max, flow=flow), keep=8)
+    found, end = fit_rows(run, teacher, sigmas, run.fitted[:8], free=free, ridge=1e12)
+    assert torch.isfinite(end).all()
+    ratio, rows = denoised_steps(found)
+    if free:
+        for ours, theirs in zip((ratio, rows), denoised_steps(table), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    else:
+        even = 1 - sigmas[1:] / sigmas[:-1]
+        torch.testing.assert_close(rows.sum(1), even, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("flow", [True, False])
+@pytest.mark.parametrize("free", [True, False])
 def test_the_linearisation_equals_differences_of_whole_runs(flow: bool, free: bool) -> None:
     """Shared prefixes and batches change nothing: J'WJ and J'Wr are those of brute force."""
     run = Run(with_places(problem(flow, fit_count=7, batch=8)))  # two starts in a batch

@@ -26,7 +26,7 @@ from ..solver import Solver, SolverError, make_solver
 from ..tableaus import TABLEAUS
 from ..teacher import Trajectory
 from .coordinates import linearisation_calls
-from .known import Known, best_known, local_errors
+from .known import Known, best_known, local_errors, misses, on_all
 from .refine import Refinement, fair, robust
 from .rows import ALL_ALIKE, RIDGE, Apart, TeacherFit, fit_rows
 
@@ -100,15 +100,15 @@ def fit(run: Run, settings: FitSettings) -> None:
     plain = f"dpmpp_2m/{first}"
     run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), plain,
               builtin=run.problem.named(plain))
-    known = best_known(run, teacher, run.fitted, settings.known)
-    run.offer(known[0].solver, known[0].label, builtin=run.problem.named(known[0].label),
-              searched=known[0].errors)
+    best = on_all(run, best_known(run, teacher, run.fitted, settings.known)[0], run.fitted)
+    run.offer(best.solver, best.label, builtin=run.problem.named(best.label),
+              searched=best.errors)
     run.stage = "rows"
-    run.tables = (known[0].table,)
+    run.tables = (best.table,)
     kinds = (False, True) if settings.free else (False,)
     affordable = COMPARING * run.budget.model_calls / (len(kinds) * len(more) * run.problem.steps)
     count = max(2, int(min(1 + 2 * settings.starts, affordable)))
-    names = _schedules(run, teacher, known, few, count)
+    names = _schedules(run, teacher, best, few, count)
     more = more[: _room(run, len(names) * len(kinds) + settings.starts + 1)]
     candidates = _candidates(run, teacher, names, more, kinds)
     run.ranking = list(dict.fromkeys(c.schedule for c in candidates))
@@ -121,7 +121,7 @@ def fit(run: Run, settings: FitSettings) -> None:
     for candidate in candidates:
         run.offer(candidate.solver, f"rows fitted on {candidate.label}",
                   searched=fair(candidate.errors))
-    _refine(run, candidates, settings)
+    _refine(run, _with_known(candidates, best)[: settings.starts], settings)
 
 
 def _teacher(run: Run, settings: FitSettings) -> Solver:
@@ -131,7 +131,7 @@ def _teacher(run: Run, settings: FitSettings) -> Solver:
     return checked_teacher(run, settings.teacher_calls, plain)
 
 
-def _schedules(run: Run, teacher: Trajectory, known: list[Known], few: Tensor,
+def _schedules(run: Run, teacher: Trajectory, known: Known, few: Tensor,
                count: int) -> list[str]:
     """Names of the better schedules: the better half by rows fitted on the teacher's own states,
     then by rows fitted on the student's, on a few starts; and that of the best known solver.
@@ -141,7 +141,7 @@ def _schedules(run: Run, teacher: Trajectory, known: list[Known], few: Tensor,
     ranked = sorted(run.problem.schedules, key=lambda name: _ease(run, teacher, name))
     screened = [c.schedule for c in _candidates(run, teacher, ranked[: (len(ranked) + 1) // 2],
                                                 few, (False,))]
-    return list(dict.fromkeys([screened[0], known[0].schedule, *screened]))[:count]
+    return list(dict.fromkeys([screened[0], known.schedule, *screened]))[:count]
 
 
 def _ease(run: Run, teacher: Trajectory, schedule: str) -> float:
@@ -151,7 +151,9 @@ def _ease(run: Run, teacher: Trajectory, schedule: str) -> float:
     fit = TeacherFit(run, teacher, items, free=False, apart=ALL_ALIKE, ridge=RIDGE[False])
     way = fit.walk(sigmas)
     states = torch.stack([teacher.at(float(sigma), fit.own) for sigma in sigmas])
-    missed = local_errors(fit.solver(sigmas, way), states, torch.stack(way.outputs))
+    solver = fit.solver(sigmas, way)
+    missed = local_errors(solver, misses(solver, states, torch.stack(way.outputs)))
+    missed = missed / states[-1].flatten(1).norm(dim=1)
     return float(run.ranks.gathered(missed, items).mean())
 
 
@@ -220,6 +222,15 @@ def _fitted(run: Run, teacher: Trajectory, schedule: str, items: Tensor, *, free
         return None
     errors = numbers.pop("errors")
     return make_solver(numbers, flow=run.problem.flow), errors
+
+
+def _with_known(candidates: list[Candidate], known: Known) -> list[Candidate]:
+    """The best known solver first, where it is the best on the starts that all were tried on."""
+    common = min(len(c.errors) for c in (known, *candidates))
+    best = min(float(robust(c.errors[:common])) for c in candidates)
+    if float(robust(known.errors[:common])) >= best:
+        return candidates
+    return [Candidate(known.schedule, known.table, known.solver, known.errors), *candidates]
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:

@@ -156,8 +156,8 @@ class RowFit:
         target = self.teacher.at(float(sigmas[n + 1]), self.own).to(way.x)
         step = _Step(way.x, way.outputs, way.added, target, float(sigmas[n + 1] / sigmas[n]),
                      self.ridge, self.items, self.run.ranks)
-        prior = _prior_rows(self.run, sigmas)[n, : n + 1]
-        known = Row(prior, torch.zeros(len(way.added), dtype=torch.float64))
+        prior = _prior(self.run, sigmas, n, free=self.free)
+        known = replace(prior, added=torch.zeros(len(way.added), dtype=torch.float64))
         means = self.apart.mean_of(self.run.problem.canvas)
         x, *rows = step.fitted(known, free=self.free, means=means)
         return Way(x, way.outputs, way.added, (*way.rows, tuple(rows)))
@@ -295,12 +295,17 @@ def blend(row: Tensor, outputs: Sequence[Tensor]) -> Tensor:
     return torch.stack(terms).sum(0)
 
 
-def _prior_rows(run: Run, sigmas: Tensor) -> Tensor:
-    """(N, N) of the best known table; of DPM++ 2M before one is known, or where it cannot be."""
+def _prior(run: Run, sigmas: Tensor, n: int, *, free: bool) -> Row:
+    """Row n of the best known table; of DPM++ 2M before one is known, or where it cannot be. Rows
+    that are not to be free, and are so in the table (those of ipndm_v), get a sum of 1."""
     flow = run.problem.flow
     try:
         solver = TABLEAUS[(*run.tables, PRIOR)[0]](sigmas, flow=flow)
     except SolverError:
         solver = TABLEAUS[PRIOR](sigmas, flow=flow)
-    _, rows = denoised_steps(solver)
-    return rows / (1 - sigmas[1:] / sigmas[:-1])[:, None]
+    ratio, rows = denoised_steps(solver)
+    r = float(sigmas[n + 1] / sigmas[n])
+    own, none = rows[n, : n + 1], torch.zeros(0, dtype=torch.float64)
+    if not free:
+        return Row(own / own.sum(), none)
+    return Row(own / (1 - r), none, float(ratio[n]) / r if r > 0 else 1.0)
