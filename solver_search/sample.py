@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -81,7 +82,7 @@ def told_levels(solver: Solver) -> Tensor:
 
 def _check_finite(denoised: Tensor, n: int, solver: Solver) -> None:
     """In one pass without a mask: NaN and infinity survive a sum."""
-    if not torch.isfinite(denoised.sum(dtype=torch.float32)):
+    if not math.isfinite(float(denoised.sum(dtype=torch.float32))):
         raise DivergedError(NOT_FINITE.format(n + 1, solver.nfe))
 
 

@@ -122,6 +122,7 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
         probe = Probe(model.inner_model.inner_model.diffusion_model)
         named["model_options"] = probe.patched(named["model_options"])
         feature = probe.feature
+    each = x.new_ones(len(x))
     canvas = _canvas(model, named, told[-2].repeat(len(x)), shapes)
     waiting: list[Tensor] = []
 
@@ -133,7 +134,7 @@ def _run(model: Callable[..., Tensor], x: Tensor, solver: Solver, extra_args: di
                   "sigma_hat": visited[row]})
 
     def denoise(state: Tensor, sigma: Tensor) -> Tensor:
-        denoised = model(state, sigma.repeat(len(state)), **named)
+        denoised = model(state, sigma * each, **named)
         return denoised if guiding is None else guiding.checked(denoised)
 
     end = sample(denoise, solver, x, tell, check=True, feature=feature, canvas=canvas,
