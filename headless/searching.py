@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..nodes.comfy_bridge.memory import is_out_of_memory
 from ..nodes.comfy_bridge.screen import Interrupted, Screen
 from ..nodes.journals import FOLDER
+from ..nodes.left import goes_on
 from ..nodes.live import LIVE
 from ..nodes.report import AGAIN, report_found
 from ..nodes.said import Said
@@ -200,7 +201,8 @@ def _search(asked: Asked, told: Teller, meter: Meter, seen: Survey, ranks: Ranks
         for n in seen.missing:
             name = asked.named(seen.base, n)
             old = seen.left.get(name)
-            names[n] = saving.free(name) if old is None else saving.take_over(old)
+            taken = old is not None and goes_on(saving, old)
+            names[n] = old.stem if taken else saving.free(name)
         telling = Told(LIVE, Console(asked.loaded, told), names, config.method)
         network = asked.loaded.model.model.diffusion_model
         with meter.watching(network), Search(telling, saving, seen.journals, ranks) as running:

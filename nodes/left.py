@@ -58,12 +58,19 @@ def _taken_over(name: str, steps: int, left: Iterable[Shelved], saving: Saving) 
         stem = entry.file.name.removesuffix(SUFFIX)
         if entry.preset.steps != steps or not _is_called(stem, name):
             continue
-        try:
-            if saving.go_on(Path(entry.file.path)):
-                return stem
-        except (OSError, PresetError) as error:
-            log.warning("'%s' stays as it is: %s", stem, reason(error))
+        if goes_on(saving, Path(entry.file.path)):
+            return stem
     return ""
+
+
+def goes_on(saving: Saving, path: Path) -> bool:
+    """Whether a file that an earlier run has left may be replaced by what is further; the log says
+    where it cannot be read."""
+    try:
+        return saving.go_on(path)
+    except (OSError, PresetError) as error:
+        log.warning("'%s' stays as it is: %s", path.stem, reason(error))
+        return False
 
 
 def _is_called(stem: str, name: str) -> bool:

@@ -90,14 +90,9 @@ class Saving:
             candidate = stem[: MAX_NAME - len(ending)].rstrip(" .") + ending
         return candidate
 
-    def take_over(self, path: Path) -> str:
-        """Let a file that an earlier run of the same search has left be replaced; its name."""
-        self.marks[path.stem] = _mark(path)
-        return path.stem
-
     def go_on(self, path: Path) -> bool:
-        """The same, but of a file that nobody has changed since and only by what is further: its
-        solver stays until then. False: it is not such a file.
+        """Let a file that an earlier run of the same search has left, and that nobody has changed
+        since, be replaced by what is further. False: it is not such a file.
 
         Raises:
             PresetError, OSError: it cannot be read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 LEAST, MOST = 2, 32
+MOST_SHOWN = 40  # characters of what was found
 SEPARATORS = re.compile(r"[,;\s]+")
 
 
@@ -30,7 +31,7 @@ def _number(part: str) -> int:
     except ValueError:
         number = 0.0
     if not number.is_integer() or not LEAST <= number <= MOST:
-        raise ValueError(f"steps must be {_wanted()}, found {part!r}. Write each number in "
+        raise ValueError(f"steps must be {_wanted()}, found {part[:MOST_SHOWN]!r}. Write each number in "
                          "digits, with commas between.")
     return int(number)
 

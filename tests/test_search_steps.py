@@ -177,7 +177,8 @@ def test_steps_are_read_as_people_and_older_workflows_write_them(text: Any,  # n
 @pytest.mark.parametrize(("text", "found"), [
     ("", "found nothing"), (" , ", "found nothing"), ("six", "found 'six'"),
     ("5, 1", "found '1'"), ("33", "found '33'"), ("5.5", "found '5.5'"), ("nan", "found 'nan'"),
-    ("5-8", "found '5-8'"), ("-6", "found '-6'")])
+    ("5-8", "found '5-8'"), ("-6", "found '-6'"),
+    ("x" * 9999, f"found '{'x' * 40}'. ")])
 def test_bad_steps_are_refused_in_words_before_anything_runs(world: World, text: str,
                                                              found: str) -> None:
     said = world.of("Search").validate_inputs(name=[""], steps=[text])
