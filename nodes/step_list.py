@@ -31,8 +31,8 @@ def _number(part: str) -> int:
     except ValueError:
         number = 0.0
     if not number.is_integer() or not LEAST <= number <= MOST:
-        raise ValueError(f"steps must be {_wanted()}, found {part[:MOST_SHOWN]!r}. Write each number in "
-                         "digits, with commas between.")
+        raise ValueError(f"steps must be {_wanted()}, found {part[:MOST_SHOWN]!r}. Write each "
+                         "number in digits, with commas between.")
     return int(number)
 
 
