@@ -50,6 +50,7 @@ REST = [*cells(["demo_eps", "bench_icons"], (3, 1), (12,), OURS),
         *others(FAST, (1,), (6, 8), at(OTHERS, "thorough")),
         *others(TRANSFORMERS, (3,), GOAL, at(OTHERS, "quick", "standard")),
         *others(TRANSFORMERS, (3,), (5, 6, 8), at(["dss", "gits"], "thorough")),
+        *others(TRANSFORMERS, (3,), (6, 8), at(["s4s", "s4s_alt", "dlms"], "thorough")),
         *others(["demo_flow"], (1,), (6,), at(["dlms_designer"], *BUDGETS))]
 NODE_ONLY = cells([*TRANSFORMERS, "demo_eps"], (1, 3), GOAL, (), "--no-opponents", "--node-only")
 TRANSFER = cells(["demo_flow", "bench_wan"], (1, 3, 7), (6, 8), (), "--no-opponents", "--transfer")
