@@ -29,6 +29,7 @@ from .workflows import comparing, preset_bytes, searching, with_preset
 
 FOLDER = ROOT / "docs" / "screenshots"
 VIEW = {"width": 1500, "height": 1250}
+SETTLED = 2500  # milliseconds until a page has its layout, on a busy machine
 MARGIN = 14  # pixels around a node or a window
 SECONDS = 900  # for a run on a busy machine
 FRIEND = "friends fast six.safetensors"
@@ -170,7 +171,7 @@ def take(front: FrontEnd, picture: Callable[[FrontEnd], Callable[[], Box]]) -> N
     where = picture(front)
     for theme in ("dark", "light"):
         front.light(theme == "light")
-        front.page.wait_for_timeout(900)
+        front.page.wait_for_timeout(SETTLED)
         shot = Image.open(io.BytesIO(front.page.screenshot())).convert("RGB")
         cut(shot, where()).save(FOLDER / f"{picture.__name__}_{theme}.webp", quality=82, method=6)
 

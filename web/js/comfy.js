@@ -241,6 +241,15 @@ export function domWidget(node, name, element, { height = 24 } = {}) {
   return { fit, remove };
 }
 
+/** Let a node grow to what ComfyUI puts below our elements some time after a run, such as a picture. @param {any} node */
+export function growLater(node) {
+  const grow = () => {
+    const high = node.computeSize()[1];
+    if (node.graph && node.size[1] < high) node.setSize([node.size[0], high]);
+  };
+  for (const wait of [300, 1000, 3000]) setTimeout(grow, wait);
+}
+
 /**
  * Let files be dropped on a node; ComfyUI's own answer to a file is then left out.
  * @param {any} node

@@ -1,7 +1,7 @@
 // Compare Solvers: one large picture to flip between reference, best built-in and ours.
 import {
-  domWidget, eachNode, hasPicture, keyOf, linkStyle, nodeById, onExecuted, onSetup, outputOf,
-  pictureUrl, settingOn, sourceOf, targetsOf,
+  domWidget, eachNode, growLater, hasPicture, keyOf, linkStyle, nodeById, onExecuted, onSetup,
+  outputOf, pictureUrl, settingOn, sourceOf, targetsOf,
 } from "./comfy.js";
 import { choices, holdButton, makeStage, seedName, slider } from "./compare_stage.js";
 import { button, el, fill } from "./dom.js";
@@ -30,6 +30,7 @@ function showIn(node, comparison) {
   if (!comparison || !settingOn("SolverSearch.CompareView")) return;
   const view = views.get(node) ?? attach(node);
   fill(view.place, viewOf(comparison, node, true));
+  growLater(node); // for ComfyUI's preview of the sheet
 }
 
 /** @param {any} node */
