@@ -100,7 +100,9 @@ def fit(run: Run, settings: FitSettings) -> None:
     plain = f"dpmpp_2m/{first}"
     run.offer(TABLEAUS["dpmpp_2m"](sigmas, flow=run.problem.flow), plain,
               builtin=run.problem.named(plain))
-    best = on_all(run, best_known(run, teacher, run.fitted, settings.known)[0], run.fitted)
+    best = best_known(run, teacher, run.fitted, settings.known)[0]
+    if not run.guided:
+        best = on_all(run, best, run.fitted)
     run.offer(best.solver, best.label, builtin=run.problem.named(best.label),
               searched=best.errors)
     run.stage = "rows"
@@ -121,7 +123,9 @@ def fit(run: Run, settings: FitSettings) -> None:
     for candidate in candidates:
         run.offer(candidate.solver, f"rows fitted on {candidate.label}",
                   searched=fair(candidate.errors))
-    _refine(run, _with_known(candidates, best)[: settings.starts], settings)
+    if not run.guided:
+        candidates = _with_known(candidates, best)[: settings.starts]
+    _refine(run, candidates, settings)
 
 
 def _teacher(run: Run, settings: FitSettings) -> Solver:

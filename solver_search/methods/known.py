@@ -15,9 +15,8 @@ with data of a normal distribution of variance s^2 (alpha = 1 - sigma on flow mo
 
 in the geometric mean over some s. Guidance makes other slopes, on which this order is the worse.
 Then, as in successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943), the better ones
-are sampled on a few starts (with guidance on one, as the order says less there), the better of
-these on four times as many, and so on; each round costs the same. What counts is the mean relative
-error: it sees the starts that end elsewhere.
+are sampled on a few starts, the better of these on four times as many, and so on; each round costs
+the same. What counts is the mean relative error: it sees the starts that end elsewhere.
 """
 
 from __future__ import annotations
@@ -39,9 +38,10 @@ from ..teacher import Trajectory
 HANDCRAFTED = ("euler", "ab2", "lms", "ipndm", "ipndm_v", "deis", "dpmpp_2m", "res_multistep",
                "gradient_estimation", "denoised_ab2", "denoised_ab3")
 EPS_ONLY = ("flow_ab2",)  # on flow models it is the lms of order 2
-GROWTH = 4  # times as many starts in each later round
+FIRST, GROWTH = {True: 2, False: 4}, 4  # starts of the first round, guided or not; growth of later
 FINALISTS = 4  # solvers of the last round that the share must pay for
-TRACED, RANKED = 2, 8  # starts whose trajectories are kept for the ranking at least, used at most
+TRACED = 2  # starts whose trajectories are kept for the ranking at least
+RANKED = {True: 2, False: 8}  # by whose trajectories all are ranked at most, guided or not
 TINY = 1e-30
 WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # variances of normal data, over that of the teacher's ends
 
@@ -95,7 +95,7 @@ def best_known(run: Run, teacher: Trajectory, items: Tensor, share: float) -> li
     left = ranked(run.problem, teacher, run.tables, run.ranks, guided=run.guided)
     affordable = share * run.budget.model_calls / run.problem.steps
     most = int(max(1, min(len(items), affordable / FINALISTS)))
-    rounds = _rounds(1 if run.guided else GROWTH, most)
+    rounds = _rounds(FIRST[run.guided], most)
     for before, until in pairwise([0, *rounds]):
         count = affordable / len(rounds) / (until - before)
         tried = left[: int(max(1, min(count, len(left))))]
@@ -114,7 +114,7 @@ def ranked(problem: Problem, teacher: Trajectory, tables: tuple[str, ...] = (),
     Tables that blow up by themselves are left out (free rows of ipndm_v, see there).
     """
     tables = tables or (HANDCRAFTED if problem.flow else HANDCRAFTED + EPS_ONLY)
-    every, found = torch.arange(min(RANKED, teacher.states.shape[1])), []
+    every, found = torch.arange(min(RANKED[guided], teacher.states.shape[1])), []
     few, missed = ranks.own(every), []
     variance = float(ranks.gathered(teacher.end[few].flatten(1).var(dim=1), every).mean())
     for schedule, sigmas in problem.schedules.items():
