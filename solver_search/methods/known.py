@@ -116,7 +116,8 @@ def ranked(problem: Problem, teacher: Trajectory, tables: tuple[str, ...] = (),
     tables = tables or (HANDCRAFTED if problem.flow else HANDCRAFTED + EPS_ONLY)
     every, found = torch.arange(min(RANKED[guided], teacher.states.shape[1])), []
     few, missed = ranks.own(every), []
-    variance = float(ranks.gathered(teacher.end[few].flatten(1).var(dim=1), every).mean())
+    spread = teacher.end[few].flatten(1).var(dim=1, correction=0)
+    variance = float(ranks.gathered(spread, every).mean())
     for schedule, sigmas in problem.schedules.items():
         states = torch.stack([teacher.at(float(sigma), few) for sigma in sigmas])
         outputs = torch.stack([teacher.denoised(float(sigma), few) for sigma in sigmas[:-1]])
