@@ -141,12 +141,13 @@ def test_more_trajectories_than_asked_for_are_no_harm() -> None:
     assert torch.equal(run.trace(teacher, keep=1).end, run.reference[:CHECKED])
 
 
-def test_a_quick_search_asks_hardly_anything_twice() -> None:
-    """What is left: what is refined was sampled when it was fitted, the best known solver when it
-    was tried, and the new base of a step."""
-    config = SearchConfig(4, "fit", "quick")
+@pytest.mark.parametrize("steps", [5, 6, 8])
+def test_a_quick_search_asks_hardly_anything_twice(steps: int) -> None:
+    """What is left: rows that were fitted and are then refined, and the new base of a step; 2.0 to
+    2.5 %. (At 4 steps the best known solver here is the one that is offered first, 6.1 %.)"""
+    config = SearchConfig(steps, "fit", "quick")
     sizes = config.sizes
-    known, asked = watched(problem(fit_count=sizes.fit, held_out=sizes.held_out))
+    known, asked = watched(problem(steps=steps, fit_count=sizes.fit, held_out=sizes.held_out))
     run = search(lambda run: fit(run, SHORT_FIT), Run(known, config.budget))
     twice = sum(count - 1 for count in asked.values())
-    assert twice < 0.07 * run.model_calls
+    assert twice < 0.03 * run.model_calls

@@ -123,8 +123,6 @@ def fit(run: Run, settings: FitSettings) -> None:
     for candidate in candidates:
         run.offer(candidate.solver, f"rows fitted on {candidate.label}",
                   searched=fair(candidate.errors))
-    if not run.guided:
-        candidates = _with_known(candidates, best)[: settings.starts]
     _refine(run, candidates, settings)
 
 
@@ -226,15 +224,6 @@ def _fitted(run: Run, teacher: Trajectory, schedule: str, items: Tensor, *, free
         return None
     errors = numbers.pop("errors")
     return make_solver(numbers, flow=run.problem.flow), errors
-
-
-def _with_known(candidates: list[Candidate], known: Known) -> list[Candidate]:
-    """The best known solver first, where it is the best on the starts that all were tried on."""
-    common = min(len(c.errors) for c in (known, *candidates))
-    best = min(float(robust(c.errors[:common])) for c in candidates)
-    if float(robust(known.errors[:common])) >= best:
-        return candidates
-    return [Candidate(known.schedule, known.table, known.solver, known.errors), *candidates]
 
 
 def _refine(run: Run, candidates: list[Candidate], settings: FitSettings) -> None:
