@@ -11,6 +11,7 @@ Into benchmarks/results/; many hours on two cores.
     transfer          only solvers away from where they were searched
     ablations         only parts of the published methods left out
     asked | choice    what the model is asked; by which starts a search should choose
+    ranking           where the best known solver is among those that are tried
     cost [...]        only what searches and sampling cost
     plots             only these
     true-size [...]   networks at their true size with random weights
@@ -34,6 +35,7 @@ from . import (
     plots,
     quality,
     ranges,
+    ranking,
     small_large,
     transfer,
     true_size,
@@ -63,6 +65,8 @@ def main(arguments: list[str]) -> None:
             asked.main(rest)
         case ["choice", *rest]:
             choice.main(rest)
+        case ["ranking", *rest]:
+            ranking.main(rest)
         case ["cost", *rest]:
             cost.main(rest)
         case ["plots"]:
@@ -118,6 +122,7 @@ def _away() -> None:
         ranges.main(["--models", "demo_flow", "--cfg", cfg, "--calls", "6", "--efforts", effort])
     ablations.main()
     choice.main([])
+    ranking.main([])
     asked.main([])
 
 

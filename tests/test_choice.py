@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import torch
 
-from benchmarks import asked, choice
+from benchmarks import asked, choice, ranking
 from benchmarks.cells import Cell
 from benchmarks.loading import load_model, pack
 from benchmarks.quality import RESULTS
@@ -27,6 +27,9 @@ def test_rules_choose_by_what_they_name() -> None:
     assert choice.kept([ready, rows], 1, 1.0) is ready  # 3.0 against 11/3: half as much again
     plain = offer([1.5], None)
     assert choice.kept([plain, rows], 1, 4.0) is plain
+    lost, even = offer([0.1, 0.1, 4.0], None), offer([1.0, 1.0, 1.0], None)
+    assert choice.kept([lost, even], 3, None) is even
+    assert choice.kept([lost, even], 3, None, True) is lost  # 0.34, where the mean is 1.4
 
 
 def test_what_a_search_offers_is_noted_at_no_cost() -> None:

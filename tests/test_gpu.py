@@ -1,4 +1,7 @@
-"""On a GPU: SOLVER_SEARCH_BENCH_DEVICE=cuda python run.py test tests/test_gpu.py."""
+"""On a GPU: SOLVER_SEARCH_BENCH_DEVICE=cuda python run.py test tests/test_gpu.py.
+
+Run on a processor in its place while it was written; not yet to its end on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from .world import FLOW, latent, prompt
 
 pytestmark = pytest.mark.skipif(not (on_gpu() and torch.cuda.is_available()),
                                 reason="no GPU was asked for")
-ROUNDING = 1e-4  # relative; float32 kernels of two devices, over 6 steps
+ROUNDING = 1e-4  # relative; expected of float32 kernels of two devices over 6 steps, not measured
 METHODS = ("fit", "dss", "s4s", "s4s_alt", "dlms", "gits")
 GUIDANCE = 3.0
 
