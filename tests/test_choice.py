@@ -62,7 +62,7 @@ def test_a_question_is_the_same_where_state_level_start_and_scale_are() -> None:
 
 
 def test_committed_tables_are_those_of_their_numbers() -> None:
-    for part in (asked, choice):
+    for part in (asked, ranking, choice):
         name = part.__name__.rpartition(".")[2]
         rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
         assert (RESULTS / f"{name}.md").read_text() == part.table(rows)
