@@ -228,7 +228,7 @@ class Run(Calls):
                 they count, too: few held-out starts say little where some end elsewhere.
 
         Returns:
-            its mean relative error.
+            the geometric mean of its relative errors: no single start decides.
         """
         solver, pictures = solver.detach(), []
 
@@ -241,7 +241,7 @@ class Run(Calls):
         lengths = self.kept("offer", measured, solver.tensors.values())["lengths"]
         errors = self.relative(lengths, self.held_out)
         errors = errors if searched is None else torch.cat([errors, searched])
-        error = float(errors.mean())
+        error = float(errors.log().mean().exp())
         improved = error < self.best_error
         if improved:
             self.best, self.best_error, self.best_label = solver, error, label

@@ -115,7 +115,7 @@ class Event:
     phase: str
     model_calls: int
     seconds: float
-    error: float | None = None  # mean relative error of the newest offer on held-out starts
+    error: float | None = None  # what Run.offer returned of the newest offer
     best: float | None = None
     improved: bool = False
     stage: str = ""  # what is being done: see Run.stage

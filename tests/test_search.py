@@ -53,7 +53,7 @@ def test_the_best_is_the_least_of_all_offers_on_held_out_starts(name: str, flow:
     assert run.best_error == least <= run.curve[0][1]
     measured = run.errors(run.best, run.held_out)
     assert torch.equal(measured, run.best_errors[: len(measured)])
-    assert float(run.best_errors.mean()) == run.best_error
+    assert geometric(run.best_errors) == run.best_error
     assert run.ended_by == "finished"
     assert run.best_label == next(e.phase for e in offers if e.error == least)
 
@@ -175,7 +175,7 @@ def test_foreign_exceptions_pass_at_once_and_leave_the_best(name: str,
         search(METHODS_SHORT[name], run)
     assert len(after) == 1
     assert run.best_error == min(e for _, e in run.curve)
-    assert float(run.best_errors.mean()) == run.best_error
+    assert geometric(run.best_errors) == run.best_error
     assert run.ended is not None
 
 
@@ -264,9 +264,24 @@ def test_starts_searched_on_count_when_the_best_is_chosen() -> None:
     """Four held-out starts alone choose worse ones where some seeds end elsewhere."""
     run = finished("fit")
     worse = TABLEAUS["euler"](next(iter(run.problem.schedules.values())), flow=run.problem.flow)
-    held_out, seen = run.errors(worse, run.held_out), torch.zeros(4096)
-    assert held_out.mean() > run.best_error
-    assert run.offer(worse, "not seen") == float(held_out.mean())
+    held_out, seen = run.errors(worse, run.held_out), torch.full((64,), 1e-6)
+    assert geometric(held_out) > run.best_error
+    assert run.offer(worse, "not seen") == geometric(held_out)
     assert run.best_label != "not seen"
-    assert run.offer(worse, "seen", searched=seen) == float(torch.cat([held_out, seen]).mean())
+    assert run.offer(worse, "seen", searched=seen) == geometric(torch.cat([held_out, seen]))
     assert run.best_label == "seen"
+
+
+def test_one_start_that_ends_elsewhere_does_not_choose_alone() -> None:
+    run = finished("fit")
+    own = run.errors(run.best, run.held_out)
+    even, lost = own.new_full((8,), 0.1), own.new_tensor([0.05] * 7 + [1.0])
+    assert lost.mean() > even.mean()
+    run.best_error = float("inf")
+    worse = run.offer(run.best, "even", searched=even)
+    assert run.offer(run.best, "better on all but one", searched=lost) < worse
+    assert run.best_label == "better on all but one"
+
+
+def geometric(errors: torch.Tensor) -> float:
+    return float(errors.log().mean().exp())
