@@ -94,6 +94,21 @@ def test_the_viewer_by_keyboard(front: FrontEnd, renderer: str) -> None:
     check_node(front, ids["compare"])
 
 
+def test_the_node_has_room_for_the_sheet_that_comfyui_draws_below(front: FrontEnd) -> None:
+    ids = front.build(comparing())
+    assert front.run() == "execution_success"
+    front.wait_said(ids["compare"], "closer")
+    front.js("""async (app, id) => {
+        const node = app.rootGraph.getNodeById(id);
+        const drawn = () => node.widgets.some((w) => w.name.includes("image-preview"));
+        for (let i = 0; i < 100 && !(drawn() && node.size[1] >= node.computeSize()[1]); i++) {
+            await new Promise((done) => setTimeout(done, 100));
+        }
+        if (!drawn()) throw Error("no sheet: " + node.widgets.map((w) => w.name));
+        if (node.size[1] < node.computeSize()[1]) throw Error("cut: " + node.size);
+    }""", ids["compare"])
+
+
 def test_the_winner_can_be_used_and_the_worst_seed_comes_first(front: FrontEnd,
                                                               renderer: str) -> None:
     ids = front.build({**comparing(), "other": ("SolverSearch_Load", {}, {}),
