@@ -186,21 +186,21 @@ def search_and_compare(setting: Setting) -> dict[str, Any]:
     g.add("picture prompt", kind, (370, 720), (380, 170), [setting.prompts[0].split("\n")[0]],
           "Prompt of the picture", **wire)
     g.add("size", setting.latent[0], (0, 300), (320, 110), setting.latent[1], "Size, batch")
-    g.add("search", "SolverSearch_Search", (800, 40), (380, 620),
+    g.add("search", "SolverSearch_Search", (800, 40), (380, 720),
           [6, "fit", setting.effort, 0, "", setting.cfg], latent="size.LATENT",
           model="checkpoint.MODEL", positive="positive.CONDITIONING",
           negative="negative.CONDITIONING")
     everything = "all built-in samplers and schedules"
-    g.add("compare", "SolverSearch_Compare", (1240, 40), (620, 620),
+    g.add("compare", "SolverSearch_Compare", (1240, 940), (620, 620),  # it grows: nothing below
           [setting.cfg, setting.seeds, 1000, everything], solver="search.solver",
           model="checkpoint.MODEL", positive="other prompts.CONDITIONING",
           negative="negative.CONDITIONING", vae="checkpoint.VAE", latent="size.LATENT")
-    g.add("sheet", "SaveImage", (2100, 40), (420, 340), ["solver_search/contact_sheet"],
+    g.add("sheet", "SaveImage", (1900, 940), (420, 340), ["solver_search/contact_sheet"],
           "Contact sheet", images="compare.sheet")
-    g.add("plot", "SaveImage", (2100, 430), (420, 300), ["solver_search/solver"],
+    g.add("plot", "SaveImage", (1900, 1330), (420, 300), ["solver_search/solver"],
           "Plot of the solver", images="search.plot")
-    _ksampler(g, setting, "search.solver", (800, 720), "picture prompt")
-    _custom(g, setting, "search.solver", (800, 1080), "picture prompt")
+    _ksampler(g, setting, "search.solver", (1240, 40), "picture prompt")
+    _custom(g, setting, "search.solver", (1240, 420), "picture prompt")
     g.note(NOTES["search"])
     return g.graph(g.app(CHECKPOINT, ("picture prompt", "text", "Prompt"),
                          ("search", "steps", "Steps"), ("search", "effort", "Effort"),
@@ -278,8 +278,8 @@ def _custom(g: Outline, setting: Setting, solver: str, at: tuple[int, int],
             prompt: str) -> None:
     x, y = at
     g.add("pair", "SolverSearch_Sampler", (x, y), (260, 80), solver=solver)
-    g.add("noise", "RandomNoise", (x, y + 130), (260, 90), [7, "fixed"])
-    g.add("guider", "CFGGuider", (x, y + 270), (260, 110), [setting.cfg],
+    g.add("noise", "RandomNoise", (x, y + 170), (260, 90), [7, "fixed"])
+    g.add("guider", "CFGGuider", (x, y + 310), (260, 110), [setting.cfg],
           model="checkpoint.MODEL", positive=f"{prompt}.CONDITIONING",
           negative="negative.CONDITIONING")
     g.add("custom", "SamplerCustomAdvanced", (x + 300, y), (300, 140), noise="noise.NOISE",

@@ -50,7 +50,8 @@ class Telling:
         first = next(iter(names))
         live.begin(screen.node)
         self.state: dict[str, Any] = {
-            "node": screen.node, "prompt": screen.prompt, "state": "estimating",
+            "node": screen.node, "prompt": screen.prompt, "workflow": screen.workflow,
+            "state": "estimating",
             "sentence": "Loading the model and timing it.", "steps": list(names),
             "current_steps": first, "calls": 0, "total": 0, "seconds": 0.0, "seconds_left": None,
             "estimate": None, "best": None, "baseline": None, "curve": [], "solver": None,

@@ -18,9 +18,10 @@ from torch import Tensor
 from ..pictures import Image, image_of, jpeg_of
 from ..said import harmless
 from .latents import decode
-from .web import send, shows_ours
+from .web import running_extra, send, shows_ours
 
 PROGRESS = "solver_search.progress"
+LONGEST_ID = 100  # characters; a front end's have 36
 SPARE = 1.5  # of what a VAE needs, so that the model is not pushed out of memory for it
 Interrupted = management.InterruptProcessingException
 log = logging.getLogger("solver-search")
@@ -49,6 +50,14 @@ class Screen:
         """Id of the running prompt, "" outside one."""
         running = get_executing_context()
         return "" if running is None else str(running.prompt_id)
+
+    @property
+    def workflow(self) -> str:
+        """Id of the workflow that the running prompt was made from, "" where none came along."""
+        found: Any = running_extra()
+        for name in ("extra_pnginfo", "workflow", "id"):
+            found = found.get(name) if isinstance(found, dict) else None
+        return found[:LONGEST_ID] if isinstance(found, str) else ""
 
     def progress(self, done: float, total: float) -> None:
         """Move the bar."""

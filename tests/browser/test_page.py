@@ -64,6 +64,14 @@ def test_the_app_shows_what_an_artist_sets_and_warns(front: FrontEnd) -> None:
     front.screenshot("app mode")
 
 
+COVERED = """(app) => {
+    const box = ({ pos: [x, y], size: [w, h] }) => [x, y - 30, x + w, y + h];  // with its title
+    const meet = ([a, b, c, d], [e, f, g, h]) => a < g && e < c && b < h && f < d;
+    return app.rootGraph.nodes.flatMap((one, i) => app.rootGraph.nodes.slice(i + 1)
+        .filter((other) => meet(box(one), box(other))).map((other) => [one.title, other.title]));
+}"""  # pairs of nodes that lie on each other
+
+
 def templates(front: FrontEnd, pack: str) -> list[str]:
     """Names of a pack's templates."""
     return front.js("async (app, pack) => (await (await fetch('/api/workflow_templates')).json())"
@@ -78,6 +86,8 @@ def test_every_template_opens_with_all_its_nodes(front: FrontEnd) -> None:
         unknown = front.js("(app) => app.rootGraph.nodes.map((n) => n.type).filter((t) => "
                            "!window.LiteGraph.registered_node_types[t])")
         assert not unknown, (name, unknown)
+        front.page.wait_for_timeout(500)  # our cards take their place
+        assert not front.js(COVERED), name
 
 
 def test_every_template_is_an_app_with_its_inputs(front: FrontEnd) -> None:

@@ -8,6 +8,8 @@ from .page import LONG, FrontEnd
 from .workflows import comparing, searching, with_preset
 
 CFG_WARNING = "CFG"
+HIDDEN = """() => Math.max(...[...document.querySelectorAll(".live-card")].map(
+    (card) => card.scrollHeight - card.clientHeight))"""  # pixels
 DRAWN = ("Demo flow 6 steps", "Weights by step")  # the verdict, and the curves of the card
 
 
@@ -92,6 +94,8 @@ def test_a_search_from_its_course_to_being_found_again(front: FrontEnd, presets:
     assert any(state["seconds_left"] is not None for state in states)
     assert states[-1]["state"] == "done" and states[-1]["saved"].startswith("seen")
     front.wait_said(ids["search"], "seen")
+    assert {state["workflow"] for state in states} == {front.js("(app) => app.rootGraph.id")}
+    assert front.js(HIDDEN) <= 1
     picked_at_once(front, ids["load"], "seen.safetensors")
     front.wait_kept()
     front.reload()
@@ -102,6 +106,10 @@ def test_a_search_from_its_course_to_being_found_again(front: FrontEnd, presets:
     assert front.events("solver_search.progress")[-1]["state"] == "found"
     names = [c["name"] for c in front.ask("/presets")["presets"]]
     assert len([name for name in names if name.startswith("seen")]) == 1
+    again = front.build({**with_preset(), **searching("seen")})  # in a workflow of its own
+    assert again["search"] == ids["search"]
+    front.page.wait_for_timeout(500)
+    assert "took" not in front.said(again["search"])
 
 
 def picked_at_once(front: FrontEnd, load: int, file: str) -> None:

@@ -11,7 +11,7 @@ import { asSaid, keep, kept } from "./said_store.js";
 import { t } from "./words.js";
 
 const NODE = "SolverSearch_Search";
-const HEIGHT = 206; // pixels of the card, kept free from the beginning: a node that grows covers others
+const HEIGHT = 290; // pixels of the card, kept free from the beginning: a node that grows covers others
 
 /** Where the cost that a node told last is kept. @param {any} node */
 function costKey(node) {

@@ -2,29 +2,10 @@
 import { ask, clientId, onServerEvent, rootGraph, settingOn } from "./comfy.js";
 import { RUNNING } from "./live_words.js";
 
-const WHERE = "SolverSearch.Where";
-
 /** @type {Map<string, any>} newest state by node, the newest search last */
 const states = new Map();
 /** @type {Set<() => void>} */
 const listeners = new Set();
-
-/** Workflow in which a search was started, by its prompt. @returns {Record<string, string>} */
-function places() {
-  try {
-    return JSON.parse(sessionStorage.getItem(WHERE) ?? "{}") ?? {};
-  } catch {
-    return {};
-  }
-}
-
-/** Remember that a running search belongs to the open workflow. @param {string} prompt */
-function place(prompt) {
-  const known = Object.entries(places());
-  const here = rootGraph()?.id ?? "";
-  const kept = [...known.filter(([other]) => other !== prompt).slice(-31), [prompt, here]];
-  sessionStorage.setItem(WHERE, JSON.stringify(Object.fromEntries(kept)));
-}
 
 /** @param {any} state */
 function take(state) {
@@ -36,8 +17,6 @@ function take(state) {
 /** @param {any} state */
 function heard(state) {
   if (state?.node === undefined) return;
-  const begun = states.get(String(state.node))?.prompt !== state.prompt;
-  if (begun && RUNNING.has(state.state) && !(state.prompt in places())) place(state.prompt);
   take(state);
   tell();
 }
@@ -57,11 +36,15 @@ async function hello() {
 export const searches = {
   /** All that are known, the newest last. @returns {any[]} */
   all: () => [...states.values()],
-  /** That of a node of the open workflow, by the server's name of the node, or null. @param {string} node */
+  /**
+   * That of a node of the open workflow, by the server's name of the node, or null. One that came
+   * without a workflow, from a program, is shown while it runs.
+   * @param {string} node
+   */
   of(node) {
     const state = states.get(node);
-    const where = state && places()[state.prompt];
-    return state && (!where || where === rootGraph()?.id) ? state : null;
+    const here = state?.workflow ? state.workflow === rootGraph()?.id : RUNNING.has(state?.state);
+    return here ? state : null;
   },
   /** Call `then()` at each change; the answer ends that. @param {() => void} then */
   onChange(then) {

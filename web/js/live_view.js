@@ -84,7 +84,8 @@ export function liveView({ told = false } = {}) {
   let state = {};
   const stop = /** @type {HTMLButtonElement} */ (button(t("Stop and keep"), () => stopAndKeep(state, stop), {
     title: t("End the search now and use the best solver it has found") }));
-  const element = el("div", { class: "live" }, sentence, bar.bar, numbers, stop,
+  const element = el("div", { class: "live" }, sentence,
+    el("div", { class: "going" }, bar.bar, stop), numbers,
     el("div", { class: "facts" }, el("div", { class: "pair" }, now.figure, reference.figure), chart),
     solver.place);
   let prompt = "";
