@@ -189,7 +189,7 @@ def search_and_compare(setting: Setting) -> dict[str, Any]:
     g.add("search", "SolverSearch_Search", (800, 40), (380, 720),
           [6, "fit", setting.effort, 0, "", setting.cfg], latent="size.LATENT",
           model="checkpoint.MODEL", positive="positive.CONDITIONING",
-          negative="negative.CONDITIONING")
+          negative="negative.CONDITIONING", vae="checkpoint.VAE")
     everything = "all built-in samplers and schedules"
     g.add("compare", "SolverSearch_Compare", (1240, 940), (620, 620),  # it grows: nothing below
           [setting.cfg, setting.seeds, 1000, everything], solver="search.solver",
@@ -215,7 +215,7 @@ def quick_search(setting: Setting) -> dict[str, Any]:
     g.add("search", "SolverSearch_Search", (800, 40), (380, 420),
           [8, "fit", "quick", 0, "", setting.cfg], latent="one size.LATENT",
           model="checkpoint.MODEL", positive="positive.CONDITIONING",
-          negative="negative.CONDITIONING")
+          negative="negative.CONDITIONING", vae="checkpoint.VAE")
     _ksampler(g, setting, "search.solver", (1240, 40))
     g.note(NOTES["quick"])
     return g.graph(g.app(CHECKPOINT, PROMPT, ("search", "steps", "Steps"), SEED,

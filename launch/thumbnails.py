@@ -56,7 +56,7 @@ class Card:
 
 def _use(card: Card) -> None:
     for left, row, text in ((20, "100 steps", "100 steps"), (310, "searched", "6 steps")):
-        card.tile(row, 4, (left, 150), 270)
+        card.tile(row, 6, (left, 150), 270)
         card.words(text, (left + 135, 480), 46)
 
 
@@ -67,7 +67,7 @@ def _quick(card: Card) -> None:
 
 
 def _search(card: Card) -> None:
-    for left, column in ((40, 2), (330, 6)):
+    for left, column in ((40, 2), (330, 7)):
         card.tile("100 steps", column, (left, 105), 230)
         card.tile("searched", column, (left, 355), 230)
 

@@ -78,7 +78,7 @@ def searching(name: str, *, effort: str = "quick", steps: str = "2", cfg: float 
         "search": ("SolverSearch_Search", {"steps": steps, "method": "fit", "effort": effort,
                                            "seed": 0, "name": name, "cfg": cfg},
                    {"model": "checkpoint.0", "positive": "positive.0", "negative": "negative.0",
-                    "latent": "size.0"}),
+                    "latent": "size.0", "vae": "checkpoint.2"}),
     }
 
 
