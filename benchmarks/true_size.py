@@ -13,6 +13,7 @@ results/true_size.json and .md; each in a process of its own. Cells that are the
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -95,6 +96,7 @@ class Memory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self.before = torch.cuda.memory_allocated(self.device)
             return
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed counts as free
         self.before = self.most = anonymous_bytes()
         threading.Thread(target=self._look, daemon=True).start()
 

@@ -10,6 +10,8 @@ from .workflows import comparing, searching, with_preset
 CFG_WARNING = "CFG"
 HIDDEN = """() => Math.max(...[...document.querySelectorAll(".live-card")].map(
     (card) => card.scrollHeight - card.clientHeight))"""  # pixels
+CUT = """() => [...document.querySelectorAll(".solver-search-card, .solver-search-said")].filter(
+    (part) => part.scrollWidth > part.clientWidth).map((part) => part.innerText)"""  # at the side
 DRAWN = ("Demo flow 6 steps", "Weights by step")  # the verdict, and the curves of the card
 
 
@@ -21,6 +23,7 @@ def test_verdict_and_warning_stay_after_the_run_and_after_a_reload(front: FrontE
     load = lines(front.wait_said(ids["load"], *DRAWN))
     warning = front.wait_said(ids["sampler"], CFG_WARNING)
     front.screenshot(f"said {renderer}")
+    assert front.js(CUT) == []
     front.wait_kept()
     front.reload()
     front.wait_js("(app, id) => !!app.rootGraph.getNodeById(id)", ids["load"])

@@ -104,7 +104,7 @@ function render(node) {
   const card = presets.about(file) ?? byId(widgetOf(node, "pin")?.value);
   fill(held.element, notice(node, file), card && el("div", { class: "facts" },
     pair(card),
-    el("div", {},
+    el("div", { class: "suits" },
       card.state === "unfinished"
         && el("p", { class: "notice" }, t("Unfinished: its search was stopped before it was measured.")),
       el("ul", { class: "lights", "aria-label": t("How it suits this workflow") },
