@@ -87,8 +87,10 @@ def open_tab(front: FrontEnd) -> None:
 def solvers_tab(front: FrontEnd) -> Callable[[], Box]:
     """A preset of somebody else, and those that come along."""
     front.build(with_preset())
-    front.js("(app) => app.rootGraph.nodes.filter((node) => node.pos[1] > 400)"
-             ".forEach((node) => { node.pos = [node.pos[0], node.pos[1] + 200]; })")
+    front.js("""(app) => {
+        for (const { pos } of app.rootGraph.nodes) if (pos[1] > 400) pos[1] += 200;
+        app.canvas.setDirty(true, true);
+    }""")
     open_tab(front)
     front.page.wait_for_timeout(1000)
     return lambda: {"x": 0, "y": 36, "width": 700, "height": 900}
