@@ -9,7 +9,7 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..presets.fields import PresetError
-from ..presets.preset import Preset
+from ..presets.preset import Preset, PresetInfo
 from ..presets.store import check_name, fitting_name, read, save
 from ..presets.words import guidance_remark
 from .behind import Wish, wish_behind
@@ -22,6 +22,7 @@ from .comfy_bridge.folders import (
     preset_stamp,
     shelf,
 )
+from .comfy_bridge.identity import checkpoint_file, whole_hash
 from .comfy_bridge.model import ModelFacts, facts
 from .comfy_bridge.web import presets_changed, running_extra, running_prompt
 from .echo import above
@@ -143,6 +144,11 @@ class SaveSolverPreset(io.ComfyNode):
                                 tooltip="What it is good for, for people you share it with."),
                 io.Boolean.Input("overwrite", default=False,
                                  tooltip="Replace a preset of the same name."),
+                io.Boolean.Input("checkpoint_hash", default=False, advanced=True,
+                                 tooltip="Also put the hash of the whole checkpoint into the "
+                                         "file, so that others can look it up (its first ten "
+                                         "digits are AutoV2). Reads the checkpoint once: some "
+                                         "seconds a gigabyte."),
             ],
             outputs=[SolverSocket.Output("solver", tooltip="The same solver, with its new name.")],
         )
@@ -160,17 +166,17 @@ class SaveSolverPreset(io.ComfyNode):
     @classmethod
     @spoken
     def execute(cls, solver: Preset, name: str, author: str = "", notes: str = "",
-                overwrite: bool = False) -> io.NodeOutput:
+                overwrite: bool = False, checkpoint_hash: bool = False) -> io.NodeOutput:
         """See io.ComfyNode."""
-        info = replace(solver.info, name=name, author=author or solver.info.author,
-                       notes=notes or solver.info.notes)
+        info, missing = _hashed(solver.info) if checkpoint_hash else (solver.info, ())
+        info = replace(info, name=name, author=author or info.author, notes=notes or info.notes)
         renamed = Preset(solver.solver, info)
         if _is_there(name, renamed):
-            said = Said("Nothing to do: this preset is already saved under this name.")
+            said = Said("Nothing to do: this preset is already saved under this name.", missing)
         else:
             path = save(own_folder(), renamed, name=name, overwrite=overwrite)
             presets_changed()
-            said = Said(f"Saved as {path.name} in the folder models/{path.parent.name}.",
+            said = Said(f"Saved as {path.name} in the folder models/{path.parent.name}.", missing,
                         details=("Give this file to others to share it.", f"id {renamed.id}"))
         say(said)
         return io.NodeOutput(renamed, ui=said.ui())
@@ -188,6 +194,15 @@ def _remember(node: type[io.ComfyNode], pin: str, loaded: Preset) -> None:
         name = node.hidden.unique_id
         CHOICES.keep(str(name), _basis(node.hidden.prompt, name), loaded.id)
     write_pin(node.hidden.extra_pnginfo, node.hidden.unique_id, loaded.id)
+
+
+def _hashed(info: PresetInfo) -> tuple[PresetInfo, tuple[str, ...]]:
+    """The same with the hash of the whole checkpoint, or why it has none."""
+    path = checkpoint_file(info.model_name, info.model_bytes, info.header_hash)
+    if info.model_hash or path:
+        return replace(info, model_hash=info.model_hash or whole_hash(path)), ()
+    return info, (f"The checkpoint '{info.model_name}' that it was searched for is not here, so "
+                  "its hash is not in the file.",)
 
 
 def _is_there(name: str, preset: Preset) -> bool:

@@ -42,6 +42,7 @@ def stated(model: ModelFacts, latent: Any, config: SearchConfig, name: str,  # n
         denoise=config.denoise if config.denoise < 1 else None,
         method=config.method, seed=config.seed,
         architecture=model.architecture, header_hash=model.header_hash,
+        model_bytes=model.file_bytes,
         precision=plain(model.precision, 40), patches=plain(model.patches, 400),
         search_key=key, state="unfinished", tool_version=VERSION,
         torch_version=str(torch.__version__))

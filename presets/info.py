@@ -81,6 +81,8 @@ class PresetInfo:
     search_key: Annotated[str, Hex(64)] = ""  # of all a search depends on
     architecture: Annotated[str, Hex(16)] = ""  # of the network's parameter names and shapes
     header_hash: Annotated[str, Hex(64)] = ""  # sha256 of the checkpoint's safetensors header
+    model_bytes: Annotated[int, Count(10**15)] = 0  # of the checkpoint's file
+    model_hash: Annotated[str, Hex(64)] = ""  # sha256 of all of it; AutoV2 is its first ten digits
     precision: Annotated[str, Text(40)] = ""  # such as "float16, stored float8_e4m3fn"
     patches: Annotated[str, Text(400)] = ""  # such as "LoRA: 2 patches"
     measured: Annotated[str, Text(2000, lines=True)] = ""  # by others than the author, a line each

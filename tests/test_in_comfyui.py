@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from demo.comfy_nodes.words import pooled_rows, token_rows
+from launch.places import ROOT
 
 from .pack import preset_of
 from .searches import with_means
@@ -313,6 +315,31 @@ def test_save_renames_and_never_overwrites_unasked(world: World, preset: Any) ->
     with pytest.raises(ValueError, match="already there"):
         node.execute(preset, "renamed")
     node.execute(preset, "renamed", overwrite=True)
+
+
+def test_save_states_the_hash_of_the_whole_checkpoint_when_asked(
+        world: World, models: dict, preset: Any,  # noqa: ANN401
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    import folder_paths
+
+    path = ROOT / "demo" / "checkpoints" / f"{FLOW}.safetensors"
+    known = world.module("nodes.comfy_bridge.model").facts(models[FLOW])
+    made_here = replace(preset.info, model_name=known.file_name, header_hash=known.header_hash,
+                        model_bytes=known.file_bytes)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "checkpoints",
+                        ([str(path.parent)], {".safetensors"}))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    assert made_here.model_bytes == path.stat().st_size
+    node, again = world.of("Save"), {"checkpoint_hash": True, "overwrite": True}
+    plain = node.execute(replace(preset, info=made_here), "hashed", overwrite=True)
+    assert plain.args[0].info.model_hash == ""
+    hashed = node.execute(replace(preset, info=made_here), "hashed", **again)
+    assert hashed.args[0].info.model_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    for other in ({"header_hash": "0" * 64}, {"model_bytes": 5}, {"model_name": "gone.ckpt"}):
+        elsewhere = replace(preset, info=replace(made_here, **other))
+        answer = node.execute(elsewhere, "hashed", **again)
+        assert answer.args[0].info.model_hash == ""
+        assert "is not here" in str(answer.ui)
 
 
 def test_every_input_and_output_has_an_artists_sentence(world: World) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 ENDINGS = (".safetensors", ".ckpt", ".gguf", ".sft")
 MAX_HEADER = 100_000_000  # as the safetensors library allows
 SAMPLE = 65_536  # bytes, of each end and of the middle of the weights
+PART = 16_777_216  # bytes read at once
+FOLDERS = ("checkpoints", "diffusion_models")
 SCALES = ("scale_weight", "weight_scale", "scale_input", "input_scale")  # of stored precisions
 ARCHITECTURES: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 UNKNOWN = (AttributeError, TypeError, ValueError, OSError, RuntimeError)
@@ -53,6 +56,31 @@ def header_hash(path: str) -> str:
         return _header_hash(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     except UNKNOWN:
         return ""
+
+
+def file_bytes(path: str) -> int:
+    """Size of a file, 0 where there is none."""
+    return os.path.getsize(path) if os.path.isfile(path) else 0
+
+
+def checkpoint_file(name: str, size: int, header: str) -> str:
+    """Where the checkpoint of this file name, size and header hash lies, "" if nowhere here."""
+    for folder in FOLDERS:
+        for file in folder_paths.get_filename_list(folder):
+            if file.replace("\\", "/").rsplit("/", 1)[-1] == name:
+                path = folder_paths.get_full_path(folder, file) or ""
+                if path and file_bytes(path) == size and header_hash(path) == header:
+                    return path
+    return ""
+
+
+def whole_hash(path: str) -> str:
+    """sha256 of a whole file, in hex; sites call its first ten digits AutoV2."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(PART):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def precision(model: ModelPatcher, computed: torch.dtype) -> str:

@@ -13,7 +13,14 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...solver_search.clocks import Clock, arcsinh_clock, flow_clock, time_clock
-from .identity import architecture, checkpoint_path, header_hash, patches, precision
+from .identity import (
+    architecture,
+    checkpoint_path,
+    file_bytes,
+    header_hash,
+    patches,
+    precision,
+)
 
 MODEL_SAMPLING = "model_sampling"
 
@@ -35,6 +42,7 @@ class ModelFacts:
         file_name: name of the checkpoint file, "" if the loader does not say.
         dtype: the network computes in; weights may be stored in fewer bits.
         architecture, header_hash, precision, patches: see identity.py; "" where unknown.
+        file_bytes: size of the checkpoint file, 0 where unknown.
     """
 
     family: str
@@ -49,6 +57,7 @@ class ModelFacts:
     header_hash: str = ""
     precision: str = ""
     patches: str = ""
+    file_bytes: int = 0
 
     @property
     def flow(self) -> bool:
@@ -77,6 +86,7 @@ def facts(model: ModelPatcher) -> ModelFacts:
         header_hash=header_hash(path),
         precision=precision(model, computed),
         patches=patches(model),
+        file_bytes=file_bytes(path),
     )
 
 

@@ -40,6 +40,7 @@ function labels() {
     held_out_seeds: t("Seeds measured on"), held_out_prompts: t("Unseen prompts"), reference: t("Measured against"),
     tool_version: t("Version of Solver Search"), torch_version: t("Version of torch"), state: t("State"),
     search_key: t("Key of the search"), architecture: t("Architecture"), header_hash: t("Hash of the checkpoint"),
+    model_bytes: t("Bytes of the checkpoint"), model_hash: t("Hash of the whole checkpoint"),
     precision: t("Precision"), patches: t("Patches"), measured: t("Measured by others"), flow: t("Flow model"),
     steps: t("Steps"), id: t("Id"), version: t("Version of the format"), workflow: t("A workflow"),
     pictures_in_it: t("Pictures"), other_words: t("Foreign words"), sigmas: t("Noise levels"), weights: t("Weights"),

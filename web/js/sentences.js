@@ -94,6 +94,7 @@ const KNOWN = [
   // Save Solver Preset and Compare Solvers (nodes/preset_nodes.py, nodes/compared.py)
   sentence("Nothing to do: this preset is already saved under this name."),
   sentence("Saved as {file} in the folder {folder}."),
+  sentence("The checkpoint '{name}' that it was searched for is not here, so its hash is not in the file."),
   sentence("Give this file to others to share it."),
   sentence("Too close to call: '{name}' lands {percent} closer to the reference than the best built-in ({other}), which may be chance."),
   sentence("Too close to call: the best built-in ({other}) lands {percent} closer to the reference than '{name}', which may be chance."),
