@@ -270,7 +270,7 @@ def _ksampler(g: Outline, setting: Setting, solver: str, at: tuple[int, int],
           latent_image="one size.LATENT")
     g.add("decoded", "VAEDecode", (x + 640, y), (180, 60), samples="ksampler.LATENT",
           vae="checkpoint.VAE")
-    g.add("picture", "SaveImage", (x + 860, y), (320, 300), ["solver_search/ksampler"],
+    g.add("picture", "SaveImage", (x + 900, y), (320, 300), ["solver_search/ksampler"],
           "KSampler with Use Solver", images="decoded.IMAGE")
 
 
@@ -287,7 +287,7 @@ def _custom(g: Outline, setting: Setting, solver: str, at: tuple[int, int],
           latent_image="one size.LATENT")
     g.add("custom decoded", "VAEDecode", (x + 640, y), (180, 60), samples="custom.output",
           vae="checkpoint.VAE")
-    g.add("custom picture", "SaveImage", (x + 860, y), (320, 300), ["solver_search/custom"],
+    g.add("custom picture", "SaveImage", (x + 900, y), (320, 300), ["solver_search/custom"],
           "SamplerCustomAdvanced with Solver Sampler", images="custom decoded.IMAGE")
 
 

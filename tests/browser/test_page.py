@@ -78,7 +78,7 @@ def templates(front: FrontEnd, pack: str) -> list[str]:
                     "[pack]", pack)
 
 
-def test_every_template_opens_with_all_its_nodes(front: FrontEnd) -> None:
+def test_every_template_opens_with_all_its_nodes(front: FrontEnd, renderer: str) -> None:
     names = [(pack, name) for pack in (PACK, DEMO) for name in templates(front, pack)]
     assert {pack for pack, _ in names} == {PACK, DEMO}
     for pack, name in names:
