@@ -62,7 +62,7 @@ def test_without_a_preset_an_own_one_takes_two_actions_and_the_wait(no_preset: N
     assert front.widget(search, "cfg") == 1.0
     linked = front.js("(app, id) => app.rootGraph.getNodeById(id).inputs"
                       ".filter((i) => i.link != null).map((i) => i.name)", search)
-    assert {"model", "positive", "negative", "latent"} <= set(linked)
+    assert {"model", "positive", "negative", "latent", "vae"} <= set(linked)
 
 
 def test_the_command_needs_no_selection_where_there_is_one_sampler(front: FrontEnd) -> None:

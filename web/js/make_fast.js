@@ -1,6 +1,6 @@
 // "Make it fast": one click puts a solver before a KSampler. The nodes work without this.
 import { addNode, feed, inOneStep, input, nodeBox, nodesIn, openGraph, originOf,
-  register, select, selectedNodes, setValue, settingOn, sourceOf, toast, valueOf } from "./comfy.js";
+  register, select, selectedNodes, setValue, settingOn, sourceOf, targetsOf, toast, valueOf } from "./comfy.js";
 import {
   fittingPreset, roomFor, samplersOf, slotOfType, stepsToSearch, takesGuider,
 } from "./fast_plan.js";
@@ -132,6 +132,9 @@ function asSearch(search, sampler, way) {
     const source = theirs.map((name) => input(sampler, name)).find(Boolean);
     if (source) feed(search, ours, source);
   }
+  const decoder = targetsOf(sampler, 0).map((end) => end.node)
+    .find((node) => node.graph === sampler.graph && input(node, "vae"));
+  if (decoder) feed(search, "vae", input(decoder, "vae"));
   const steps = stepsToSearch(way.steps);
   setValue(search, "steps", String(steps));
   setValue(sampler, "steps", steps);
