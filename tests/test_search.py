@@ -13,7 +13,7 @@ from torch import Tensor
 
 from solver_search import calls as counting
 from solver_search.config import EFFORTS, METHODS, SearchConfig
-from solver_search.run import Run, search
+from solver_search.run import MANY, Run, search
 from solver_search.search import Budget, Event, SearchError
 from solver_search.tableaus import TABLEAUS
 
@@ -22,7 +22,7 @@ from .searches import METHODS_SHORT, finished, problem, with_places
 
 @pytest.mark.parametrize("name", METHODS_SHORT)
 @pytest.mark.parametrize("flow", [True, False])
-def test_every_call_is_counted_and_equal_seeds_give_equal_bytes(name: str, flow: bool) -> None:
+def test_every_call_iscounted_and_equal_seeds_give_equal_bytes(name: str, flow: bool) -> None:
     calls: list[int] = []
     told: list[int] = []
     run = search(METHODS_SHORT[name], Run(problem(flow, calls=calls), on_call=told.append))
@@ -281,6 +281,14 @@ def test_one_start_that_ends_elsewhere_does_not_choose_alone() -> None:
     worse = run.offer(run.best, "even", searched=even)
     assert run.offer(run.best, "better on all but one", searched=lost) < worse
     assert run.best_label == "better on all but one"
+
+
+def test_on_many_starts_the_mean_chooses() -> None:
+    run, errors = finished("fit"), torch.tensor([0.05, 0.05, 2.0])
+    few, starts = run.counted(errors), run.problem.starts
+    run.problem = replace(run.problem, starts=starts.repeat(1 + MANY // len(starts), 1))
+    assert few == geometric(errors)
+    assert run.counted(errors) == float(errors.mean())
 
 
 def geometric(errors: torch.Tensor) -> float:
