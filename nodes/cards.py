@@ -18,8 +18,8 @@ SAME = ("name", "family", "prediction", "guidance", "guidance_low", "guidance_hi
         "error_median", "error_elsewhere", "baseline_error", "baseline", "baseline_interval",
         "baseline_median", "baseline_elsewhere", "difference_interval", "held_out_seeds",
         "author", "notes", "created", "method",
-        "licence", "builtin", "state", "architecture", "header_hash", "model_hash", "precision",
-        "patches", "measured")
+        "licence", "builtin", "state", "architecture", "header_hash", "model_bytes",
+        "model_hash", "precision", "patches", "measured")
 PICTURES = ("picture", "reference_picture")
 
 

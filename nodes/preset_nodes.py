@@ -201,8 +201,8 @@ def _hashed(info: PresetInfo) -> tuple[PresetInfo, tuple[str, ...]]:
     path = checkpoint_file(info.model_name, info.model_bytes, info.header_hash)
     if info.model_hash or path:
         return replace(info, model_hash=info.model_hash or whole_hash(path)), ()
-    return info, (f"The checkpoint '{info.model_name}' that it was searched for is not here, so "
-                  "its hash is not in the file.",)
+    return info, (f"The checkpoint '{info.model_name or 'unknown'}' that it was searched for is "
+                  "not here, so its hash is not in the file.",)
 
 
 def _is_there(name: str, preset: Preset) -> bool:

@@ -22,7 +22,7 @@ from .searches import METHODS_SHORT, finished, problem, with_places
 
 @pytest.mark.parametrize("name", METHODS_SHORT)
 @pytest.mark.parametrize("flow", [True, False])
-def test_every_call_iscounted_and_equal_seeds_give_equal_bytes(name: str, flow: bool) -> None:
+def test_every_call_is_counted_and_equal_seeds_give_equal_bytes(name: str, flow: bool) -> None:
     calls: list[int] = []
     told: list[int] = []
     run = search(METHODS_SHORT[name], Run(problem(flow, calls=calls), on_call=told.append))

@@ -60,7 +60,10 @@ def header_hash(path: str) -> str:
 
 def file_bytes(path: str) -> int:
     """Size of a file, 0 where there is none."""
-    return os.path.getsize(path) if os.path.isfile(path) else 0
+    try:
+        return os.path.getsize(path)
+    except UNKNOWN:
+        return 0
 
 
 def checkpoint_file(name: str, size: int, header: str) -> str:

@@ -125,6 +125,12 @@ async function insert(sampler, way, card) {
   return [first, last];
 }
 
+/** The node that decodes what a sampler makes, where it has a VAE, or undefined. @param {any} sampler */
+export function decoderAfter(sampler) {
+  return targetsOf(sampler, 0).map((end) => end.node)
+    .find((node) => node.graph === sampler.graph && input(node, "vae"));
+}
+
 /** @param {any} search @param {any} sampler @param {Way} way */
 function asSearch(search, sampler, way) {
   feed(search, way.input, way.source);
@@ -132,8 +138,7 @@ function asSearch(search, sampler, way) {
     const source = theirs.map((name) => input(sampler, name)).find(Boolean);
     if (source) feed(search, ours, source);
   }
-  const decoder = targetsOf(sampler, 0).map((end) => end.node)
-    .find((node) => node.graph === sampler.graph && input(node, "vae"));
+  const decoder = decoderAfter(sampler);
   if (decoder) feed(search, "vae", input(decoder, "vae"));
   const steps = stepsToSearch(way.steps);
   setValue(search, "steps", String(steps));

@@ -1,7 +1,7 @@
 // What the buttons of the Solvers tab do to the open graph. Each answers with a sentence.
 import { allNodes, placeNode, rememberGraph, selectedNodes, setValue, showNode, sourceOf, targetsOf, widgetOf } from "./comfy.js";
 import { isSampler } from "./fast_plan.js";
-import { makeFast } from "./make_fast.js";
+import { decoderAfter, makeFast } from "./make_fast.js";
 import { measure } from "./measure.js";
 import { t } from "./words.js";
 
@@ -154,8 +154,7 @@ function newComparison(sampler, card) {
 function likeSampler(compare, sampler) {
   const names = { model: "model", positive: "positive", negative: "negative", latent: "latent_image" };
   for (const [own, theirs] of Object.entries(names)) join(feeding(sampler, theirs), compare, own);
-  const decoder = targetsOf(sampler, 0).map((end) => end.node)
-    .find((node) => node.graph === compare.graph && input(node, "vae"));
+  const decoder = decoderAfter(sampler);
   if (decoder) join(feeding(decoder, "vae"), compare, "vae");
   const cfg = widgetOf(sampler, "cfg")?.value;
   if (cfg !== undefined) setValue(compare, "cfg", cfg);
