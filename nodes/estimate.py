@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..solver_search.config import MethodInfo
 from ..solver_search.search import Problem
+from .comfy_bridge.memory import Held
 from .comfy_bridge.session import Session
 
 LONG = 30 * 60  # seconds: nobody waits for it
@@ -44,7 +45,7 @@ class Estimate:
     def text(self) -> str:
         """For people, before the search starts."""
         how = ", learning by gradients" if self.gradient else ""
-        return (f"about {duration(self.seconds)} and {self.memory / 2**30:.2g} GB of memory "
+        return (f"about {duration(self.seconds)} and {size(self.memory)} of memory "
                 f"beside the model ({self.calls + self.proof:,} model calls at most, {self.batch} "
                 f"pictures at a time{how}){self.advice}")
 
@@ -62,6 +63,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} minutes" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def size(count: float) -> str:
+    """Of so many bytes, for people: less than 0.1 GB, 1.3 GB."""
+    return f"{count / 2**30:.2g} GB" if count > 0.1 * 2**30 else "less than 0.1 GB"
+
+
 def estimated(session: Session, problem: Problem, calls: int, proof: int,
               method: MethodInfo) -> Estimate:
     """Time a model call of this search.
@@ -73,10 +79,11 @@ def estimated(session: Session, problem: Problem, calls: int, proof: int,
         method: how it is searched.
     """
     x = problem.starts[: problem.batch]
-    each = _seconds_each(problem, x)
-    needed = session.activation_bytes + 2 * x.nbytes
-    seconds = each * (calls * method.pace + proof)
-    return Estimate(calls, proof, seconds, problem.batch, needed, method.gradient)
+    with Held() as held:
+        seconds = _seconds_each(problem, x) * (calls * method.pace + proof)
+    # what ComfyUI reserves is meant for GPUs: a processor takes .4 to 1.8 times as much
+    taken = held.most if session.device.type == "cpu" else session.activation_bytes
+    return Estimate(calls, proof, seconds, problem.batch, taken + 2 * x.nbytes, method.gradient)
 
 
 def _seconds_each(problem: Problem, x: Tensor) -> float:

@@ -46,7 +46,31 @@ def test_time_is_told_for_calls_of_as_many_pictures_as_most_have(
     monkeypatch.setattr(estimate, "time", clock)
     problem = SimpleNamespace(starts=torch.zeros(12, 4), batch=batch, sigma_max=1.0,
                               denoise=clock.denoise)
-    found = estimate.estimated(SimpleNamespace(activation_bytes=1e6), problem, 1500, 2000,
+    session = SimpleNamespace(activation_bytes=1e6, device=torch.device("meta"))
+    found = estimate.estimated(session, problem, 1500, 2000,
                                load("solver_search.config").METHODS["fit"])
     assert found.seconds == pytest.approx(3500 * each)
     assert found.batch == batch and found.memory == 1e6 + 2 * batch * 16
+
+
+def test_where_the_processor_computes_memory_is_what_a_call_took(comfy: ModuleType) -> None:
+    """200 MB, held for a while by the second call: pages count when they are written to."""
+    def denoise(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        held = torch.ones(50_000_000) if len(calls) == 1 else x
+        calls.append(float(held[0].sum()))
+        load("nodes.comfy_bridge.memory").threading.Event().wait(0.05)
+        return x
+
+    calls: list[float] = []
+    problem = SimpleNamespace(starts=torch.zeros(12, 4), batch=8, sigma_max=1.0, denoise=denoise)
+    session = SimpleNamespace(activation_bytes=1e12, device=torch.device("cpu"))
+    found = load("nodes.estimate").estimated(session, problem, 1500, 2000,
+                                             load("solver_search.config").METHODS["fit"])
+    assert 200e6 <= found.memory < 230e6
+    assert "and 0.19 GB of memory beside the model" in found.text
+
+
+def test_little_memory_is_told_without_digits(comfy: ModuleType) -> None:
+    size = load("nodes.estimate").size
+    assert [size(n * 2**30) for n in (0, 0.1, 0.11, 12.34)] == [
+        "less than 0.1 GB", "less than 0.1 GB", "0.11 GB", "12 GB"]

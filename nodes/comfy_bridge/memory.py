@@ -1,12 +1,19 @@
-"""Out of memory: known by its many faces, and answered by asking the model for fewer pictures."""
+"""Memory: what calls take of it, and running out of it, known by its many faces and answered by
+asking the model for fewer pictures."""
 
 from __future__ import annotations
 
+import threading
+from types import TracebackType
+
 import comfy.model_management as management
+import psutil
 import torch
 
 WORDS = ("out of memory", "defaultcpuallocator", "alloc_cpu.cpp", "not enough memory",
          "cannot allocate memory")
+
+TICK = 0.005  # seconds between looks at this process's memory
 
 
 class OutOfMemory(MemoryError):
@@ -19,6 +26,40 @@ def is_out_of_memory(error: BaseException) -> bool:
     faces = (torch.OutOfMemoryError, MemoryError) + (() if known is Exception else (known,))
     return isinstance(error, faces) or isinstance(error, RuntimeError) and any(
         words in str(error).lower() for words in WORDS)
+
+
+class Held:
+    """Most bytes that this process holds of its own within a `with`, above those it began with:
+    what model calls take where the processor computes. Files mapped into memory do not count."""
+
+    def __init__(self) -> None:
+        self._before = self._most = own_bytes()
+        self._end = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Held:
+        self._watch.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._end.set()
+        self._watch.join()
+
+    @property
+    def most(self) -> int:
+        """Bytes, until now."""
+        return self._most - self._before
+
+    def _look(self) -> None:
+        while not self._end.wait(TICK):
+            self._most = max(self._most, own_bytes())
+
+
+def own_bytes() -> int:
+    """Of this process alone; on systems that do not tell these apart, with the files it mapped."""
+    info = psutil.Process().memory_info()
+    return getattr(info, "private", info.rss - getattr(info, "shared", 0))
 
 
 class Room:
