@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..solver_search.metrics import mean_and_interval, relative_errors, share_elsewhere
+from ..solver_search.metrics import mean_and_interval, share_elsewhere
+from ..solver_search.ranks import RankLost
 from ..solver_search.sample import sample, told_levels
 from ..solver_search.solver import Solver
 from ..solver_search.teacher import accurate_teacher
@@ -159,10 +160,12 @@ class Trial:
         ends = self.reference.clone()  # where it was not sampled it has no error
         try:
             ends[first:count] = part.setting(setting, calls).ends
+        except RankLost:
+            raise
         except (RuntimeError, ValueError) as error:
             log.warning("%s could not be tried: %s", setting.label, error)
             return torch.full((count - first,), float("inf"))
-        errors = relative_errors(ends, self.reference, self.session.canvas)[first:count]
+        errors = self.session.errors(ends, self.reference)[first:count]
         return errors.nan_to_num(float("inf"))
 
     def joined(self, other: Trial) -> Trial:
@@ -175,14 +178,14 @@ class Trial:
     def again(self, *parts: Measured) -> Measured:
         """Measurements of one way on successive starts of this trial as one."""
         ends = torch.cat([part.ends for part in parts])
-        errors = relative_errors(ends, self.reference, self.session.canvas)
+        errors = self.session.errors(ends, self.reference)
         return Measured(parts[0].label, ends, errors, parts[0].calls)
 
     def _measured(self, label: str, calls: int, run: Callable[[Tensor, Tensor], Tensor],
                   count: int, about: Iterable[Tensor] = ()) -> Measured:
         ends = _in_batches(self.session, run, self.starts[:count], self.items[:count], self.batch,
                            list(about))
-        errors = relative_errors(ends, self.reference[:count], self.session.canvas)
+        errors = self.session.errors(ends, self.reference[:count])
         return Measured(label, ends, errors, calls)
 
 
@@ -279,7 +282,8 @@ def _in_batches(session: Session, run: Callable[[Tensor, Tensor], Tensor], start
                 items: Tensor, batch: int, about: Iterable[Tensor] = ()) -> Tensor:
     """Ends of all starts; those of each batch are kept in the session's records."""
     def ends(x: Tensor, own: Tensor) -> Tensor:
-        found = session.records.kept("ends", lambda: {"ends": run(x, own)}, about=(own, *about))
+        found = session.records.kept("ends", lambda: {"ends": session.dealt(run, x, own)},
+                                     about=(own, *about))
         return found["ends"].to(x.device)
 
     return torch.cat([ends(x, own) for x, own in zip(starts.split(batch), items.split(batch),

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..presets.preset import Preset, PresetInfo
 from ..solver_search.config import METHODS, SearchConfig
 from ..solver_search.family import begun_from, outwards, share, whole_budget
-from ..solver_search.ranks import ALONE, Ranks
+from ..solver_search.ranks import ALONE, RankLost, Ranks
 from ..solver_search.records import Records, State
 from ..solver_search.run import Run, search
 from ..solver_search.search import (
@@ -81,8 +81,8 @@ class Job:
         journals: folder of the journals from which searches go on; None: none is kept.
         saved: asked at the end: whether the presets are where they shall be; else the journal
             stays.
-        ranks: the processes that share the search; each has a Job of its own, and rank 0 alone
-            tells, saves and measures.
+        ranks: the processes that share search and measuring; each has a Job of its own, and
+            rank 0 alone tells and saves.
 
     `warnings` then holds what did not go as asked for, `stopped` whether somebody ended it.
     """
@@ -157,7 +157,7 @@ class Job:
     def _run(self) -> list[Member]:
         model = facts(self.guider.model_patcher)
         found = [Member(self._preset(run.best, model, run), run) for run in self.search()]
-        if not self.stopped and not self.broken and self.ranks.rank == 0:
+        if not self.stopped and not self.broken:
             found = within(self.guider, self.latent, lambda session: self._prove(session, found),
                            seed=self.config.seed)
         found.sort(key=lambda member: [*self._names].index(member.run.problem.steps))
@@ -205,20 +205,13 @@ class Job:
         if not found:
             raise SearchStopped(STOPPED)
         if not self.stopped and not self.broken:
-            self._alone_again(found)
+            for run in found.values():
+                run.gather()  # the proof asks for all
         return list(found.values())
 
-    def _alone_again(self, found: Mapping[int, Run]) -> None:
-        """Rank 0 knows all that measuring asks for; the others are done."""
-        for run in found.values():
-            run.gather()
-        if isinstance(self.records, Together):
-            self.records = self.records.journal
-            self.records.meter = self
-
     def _attach(self, session: Session) -> None:
-        """Let a session's measurements be recorded, and its room with them."""
-        session.records = self.records
+        """Let a session's measurements be dealt and recorded, and its room with them."""
+        session.records, session.ranks = self.records, self.ranks
         if self._journal is not None:
             self._journal.room = session.room
 
@@ -343,6 +336,7 @@ class Job:
             self.stopped = True
         except FAILURES as error:
             self._check_records(error)
+            self.broken = isinstance(error, RankLost)
             self.warnings.append(f"The result could not be measured: {in_words(error)}")
         self._note_memory(session)
         return proved

@@ -23,6 +23,10 @@ LOST = ("another process of this search was lost ({}). What was found until then
         "it again, with as many processes as there are, and it goes on from its journal.")
 
 
+class RankLost(SearchError):
+    """Another process of the search is gone."""
+
+
 class Ranks:
     """One process alone."""
 
@@ -50,6 +54,11 @@ class Ranks:
         """Do it everywhere; where it fails on one rank it fails on all."""
         return work()
 
+    def alike(self, work: Callable[[], T]) -> T:
+        """As together; but of several ranks all then raise a SearchError, whatever one raised,
+        so that what handles it does the same everywhere."""
+        return work()
+
     def told(self, number: int) -> int:
         """What rank 0 says."""
         return number
@@ -66,7 +75,7 @@ class Group(Ranks):
     """The processes of torch.distributed's default group, which has begun.
 
     Raises:
-        SearchError: in all methods, when another one is lost.
+        RankLost: in all methods, when another one is.
     """
 
     def __init__(self) -> None:
@@ -112,6 +121,18 @@ class Group(Ranks):
                               "how.")
         return found
 
+    def alike(self, work: Callable[[], T]) -> T:
+        """See Ranks."""
+        def guarded() -> T:
+            try:
+                return work()
+            except SearchStopped:
+                raise
+            except FAILURES as error:
+                raise SearchError(f"{type(error).__name__}: {error}") from error
+
+        return self.together(guarded)
+
     def told(self, number: int) -> int:
         """See Ranks."""
         return int(self._all(torch.tensor([number]))[0])
@@ -151,7 +172,7 @@ class Group(Ranks):
         try:
             talk()
         except RuntimeError as error:
-            raise SearchError(LOST.format(str(error).split("\n")[0][:80])) from error
+            raise RankLost(LOST.format(str(error).split("\n")[0][:80])) from error
 
 
 def _code(error: Exception | None) -> int:

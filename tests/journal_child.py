@@ -29,12 +29,13 @@ def main(folder: Path, rank: int = 0, size: int = 1) -> None:
         distributed.init_process_group("gloo", f"file://{folder.parent}/meeting", rank=rank,
                                        world_size=size)
     ranks = load("solver_search.ranks")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, journal.counting() as asked:
         journal.shorten(patch)
         job = journal.job(families.FAMILIES["SD3"].build(), folder,
                           ranks=ranks.Group() if size > 1 else ranks.ALONE)
         (member,) = job.run()
     told = {"curve": member.run.curve, "calls": member.run.model_calls, "broken": job.broken,
+            "asked": asked.made, "measured": job.measured, "own": journal.numbers([member])[0][:3],
             "state": member.preset.info.state, "error": member.preset.info.error,
             "tool": member.preset.info.tool_version, "warnings": job.warnings,
             "tensors": {key: t.tolist() for key, t in member.preset.solver.tensors.items()}}

@@ -187,10 +187,6 @@ def test_parts_of_the_cost_that_are_not_asked_for_stay(tmp_path: Path,
     assert "| 1x4 | 6 | ours, full table | 35.0 | 35.0 to 35.0 | 0.50 |" in text
 
 
-# ComfyUI reserves by a formula for GPUs: docs/performance.md.
-TOLD_TOO_MUCH = ("sdxl", "cpu")
-
-
 def test_committed_tables_of_cost_and_true_size_are_those_of_their_numbers() -> None:
     known = json.loads((RESULTS / "cost.json").read_text())
     assert {row["effort"] for row in known["families"]} >= {"quick"}
@@ -200,8 +196,7 @@ def test_committed_tables_of_cost_and_true_size_are_those_of_their_numbers() -> 
     assert (RESULTS / "true_size.md").read_text() == true_size.table(rows)
     for row in rows:  # what is told lies within a factor of two of what happens
         assert 0.5 < row["told_each"] / row["seconds_each"] < 2
-        told = row["told_bytes"] / row["peak_bytes"]
-        assert 0.5 < told and (told < 2 or (row["network"], row["device"]) == TOLD_TOO_MUCH)
+        assert 0.5 < row["told_bytes"] / row["peak_bytes"] < 2
 
 
 @pytest.mark.parametrize("name", ["demo_flow", "mixture_eps"])

@@ -186,9 +186,12 @@ def test_under_torchrun_processes_make_one_search(whole: Path, tmp_path: Path,
     told = [json.loads(line) for line in done.stdout.splitlines()]  # nothing but one's events
     assert [event["event"] for event in told].count("end") == 1 and not journals(shared)
     assert f"{count} processes searched together." in told[-1]["warnings"]
-    one, together = preset_in(whole).solver, preset_in(shared).solver
-    for name, values in one.tensors.items():  # float32 model calls in batches of another size
-        assert torch.allclose(values, together.tensors[name], atol=1e-3), name
+    one, together = preset_in(whole), preset_in(shared)
+    for name, values in one.solver.tensors.items():  # float32 calls in batches of another size
+        assert torch.allclose(values, together.solver.tensors[name], atol=1e-3), name
+    for name in ("error", "baseline_error", "held_out_seeds"):  # measured together
+        assert getattr(together.info, name) == pytest.approx(getattr(one.info, name), rel=1e-3)
+    assert together.info.baseline == one.info.baseline
 
 
 def test_a_command_that_fails_counts_as_failed() -> None:

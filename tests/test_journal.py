@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,14 @@ class Calls:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+def calls() -> Iterator[Calls]:
+    with counting() as counted:
+        yield counted
+
+
+@contextmanager
+def counting() -> Iterator[Calls]:
+    """Of this process's sessions."""
     session, counted = load("nodes.comfy_bridge.session"), Calls()
     original = session.Session.denoise
 
@@ -63,8 +71,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
         counted.made += len(x)
         return original(self, x, sigma, items)
 
-    monkeypatch.setattr(session.Session, "denoise", denoise)
-    yield counted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session.Session, "denoise", denoise)
+        yield counted
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +113,9 @@ def most_of_one(folder: Path) -> float:
     return found
 
 
-def written(folder: Path) -> int:
+def written(folder: Path, words: bytes = b'"name": ') -> int:
     """Records in a journal that another process writes: it is only looked at."""
-    return sum(path.read_bytes().count(b'"name": ') for path in folder.glob("*.journal"))
+    return sum(path.read_bytes().count(words) for path in folder.glob("*.journal"))
 
 
 def facts_of(journal: Path) -> list[Any]:

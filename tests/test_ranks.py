@@ -17,7 +17,15 @@ import torch
 from solver_search.ranks import ALONE
 
 from . import ranks_child
-from .test_journal import calls, job, numbers, small, subject, written  # noqa: F401  fixtures
+from .test_journal import (  # noqa: F401  fixtures
+    Calls,
+    calls,
+    job,
+    numbers,
+    small,
+    subject,
+    written,
+)
 from .test_journal import whole as whole  # a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,15 +73,38 @@ def test_the_result_is_that_of_one_process(tmp_path: Path, size: int,
                                   atol=1e-9), (name, key)
 
 
+def test_measuring_is_dealt_too(tmp_path: Path, whole: list[Any], calls: Calls,  # noqa: F811
+                                subject: Any) -> None:  # noqa: ANN401, F811
+    """Two processes share each call's three pictures, and find what one finds."""
+    alone = job(subject, None)
+    alone.run()
+    both = [started("tests.journal_child", tmp_path / "journals", rank, 2) for rank in range(2)]
+    try:
+        assert [process.wait(300) for process in both] == [0, 0]
+    finally:
+        for process in both:
+            process.kill()
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first["own"] == second["own"] and first["measured"] == second["measured"]
+    assert first["measured"] == alone.measured
+    assert first["asked"] + second["asked"] == pytest.approx(calls.made, rel=0.05)
+    assert second["asked"] > 0.3 * calls.made
+    assert first["error"] == pytest.approx(whole[0][0], rel=CLOSE)
+    assert first["own"][1] == pytest.approx(whole[0][1], rel=CLOSE)
+
+
+@pytest.mark.parametrize(("words", "count"), [(b'"name": ', 10), (b" on 0 to ", 2)])
 def test_a_lost_process_ends_all_and_the_journal_goes_on_in_one(
-        tmp_path: Path, whole: list[Any], subject: Any) -> None:  # noqa: ANN401, F811
-    """One of two is killed; the other one says so. Alone it is then finished from its records."""
+        tmp_path: Path, whole: list[Any], subject: Any,  # noqa: ANN401, F811
+        words: bytes, count: int) -> None:
+    """One of two is killed, while searching or while measuring built-in settings; the other one
+    says so. Alone it is then finished from its records."""
     folder = tmp_path / "journals"
     folder.mkdir()
     first, second = (started("tests.journal_child", folder, rank, 2) for rank in range(2))
     try:
-        while second.poll() is None and written(folder) < 10:
-            time.sleep(0.02)
+        while second.poll() is None and written(folder, words) < count:
+            time.sleep(0.01)
         second.kill()
         assert second.wait() == -signal.SIGKILL
         assert first.wait(120) == 0
@@ -90,5 +121,6 @@ def test_a_lost_process_ends_all_and_the_journal_goes_on_in_one(
     one = numbers(job(subject, folder, on_resumed=resumed.append).run())
     assert resumed and resumed[0] > 0 and not list(folder.iterdir())
     assert one[0][0] == pytest.approx(whole[0][0], rel=CLOSE)
+    assert one[0][1] == pytest.approx(whole[0][1], rel=CLOSE)
     assert one[0][3] == whole[0][3]
     assert [e for _, e in one[0][4]] == pytest.approx([e for _, e in whole[0][4]], rel=CLOSE)

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from ...solver_search.canvas import PLAIN, Canvas
+from ...solver_search.metrics import relative_errors
+from ...solver_search.ranks import ALONE, Ranks
 from ...solver_search.records import Records
 from .features import Probe
 from .guiding import Guiding
@@ -32,6 +34,7 @@ from .prompts import Conds, count, marked, only, rows_of
 LOADED_KEY = "solver-search-loading"
 T = TypeVar("T")
 Guider = comfy.samplers.CFGGuider
+Run = Callable[[Tensor, Tensor], Tensor]
 
 
 class Session:
@@ -45,7 +48,8 @@ class Session:
         canvas: which media those are.
 
     `room` says how many pictures a model call holds, `on_call` is told those of each call,
-    `records` holds what was measured before by a search that goes on.
+    `records` holds what was measured before by a search that goes on, `ranks` are the processes
+    that measure together.
     """
 
     def __init__(self, wrap: Guider, extra_args: dict[str, Any], latent_image: Tensor,
@@ -62,8 +66,10 @@ class Session:
         self.levels: Tensor | None = None
         self.added: Tensor | None = None
         self.room = Room()
+        self.calls = 0
         self.on_call: Callable[[int], None] = lambda pictures: None
         self.records = Records()
+        self.ranks: Ranks = ALONE
         self._probe: Probe | None = None
 
     @property
@@ -146,6 +152,27 @@ class Session:
         finally:
             self.levels = None
 
+    def dealt(self, run: Run, x: Tensor, items: Tensor) -> Tensor:
+        """run(x, items) -> ends, by each rank for its share of the starts.
+
+        Raises:
+            SearchError: where there are several ranks, of what any one raises.
+        """
+        if self.ranks.alone:
+            return run(x, items)
+        every, before = torch.arange(len(x)), self.calls
+        own = self.ranks.own(every)
+        ends = self.ranks.alike(lambda: run(x[own], items[own]) if len(own) else x[own])
+        own_calls = self.calls - before
+        others = int(self.ranks.summed(torch.tensor([own_calls]))) - own_calls
+        self.ranks.together(lambda: self.on_call(others))
+        return self.ranks.gathered(ends.to(x.dtype), every)
+
+    def errors(self, ends: Tensor, reference: Tensor) -> Tensor:
+        """(S,) relative errors, to the bit the same on all ranks: they decide by these."""
+        found = relative_errors(ends, reference, self.canvas)
+        return self.ranks.shared({"errors": found})["errors"]
+
     def latent(self, x: Tensor) -> Tensor:
         """Finished states as LATENT samples on the CPU; of several media the first."""
         end = self.sampling.inverse_noise_scaling(torch.zeros(1, device=self.device), x)
@@ -170,6 +197,7 @@ class Session:
                     raise
             if found is None:  # the failed call's tensors are gone with its error
                 self.room.shrink(len(x))
+        self.calls += len(x)
         self.on_call(len(x))
         return found
 
