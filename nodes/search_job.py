@@ -260,7 +260,7 @@ class Job:
             phase = f"{steps} steps: {event.phase}" if self.more else event.phase
             self.on_event(replace(event, phase=phase, model_calls=before + event.model_calls))
             if event.improved and event.picture is not None:
-                self.on_pictures(steps, *map(run.problem.shown, (
+                self.on_pictures(steps, *(run.problem.shown(x, reference) for x in (
                     event.picture, run.reference_of(reference))))
 
         run.on_event, run.on_call = listen, lambda calls: self.on_call(before + calls)

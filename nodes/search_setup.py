@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ from torch import Tensor
 from ..solver_search.canvas import PLAIN
 from ..solver_search.clocks import rest
 from ..solver_search.config import METHODS, SearchConfig
+from ..solver_search.metrics import distances
 from ..solver_search.run import Run
-from ..solver_search.search import Problem, RowDenoise
+from ..solver_search.search import Problem, factors_of
+from ..solver_search.solver import Solver
+from ..solver_search.tableaus import TABLEAUS
 from .comfy_bridge.latents import first_medium
 from .comfy_bridge.model import ModelFacts, clocks, first_sigma
 from .comfy_bridge.ordinary import screened
 from .comfy_bridge.session import Session
-from .evidence import Trial, accurate_ends
+from .evidence import Trial, accurate_ends, is_flow
 
 GOLDEN = (5**0.5 - 1) / 2
 SCALES = 4  # that a search for a CFG range deals over its starts
@@ -26,6 +29,7 @@ PICTURE_CALLS = 24  # for pictures to begin from, when an image-to-image search 
 PICTURE_SEED = 2**20
 PART_SEED = 2**21  # between parts of the unseen seeds
 SIZE_CALLS, SIZE_STARTS = 24, 2  # of the run that tells how large each of several media is
+EVEN_STARTS = 2  # by which it is seen how errors grow over a CFG range
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
 
 
@@ -57,10 +61,11 @@ class Setup:
         self.deal(session)
         first = first_sigma(session.sampling, denoise)
         starts = self._starts(session, self.config.seed, torch.arange(sizes.searched))
-        balance = self._balance(session, starts)
+        balance = _product(self._balance(session, starts), self._evening(session, starts))
+        memory = MainMemory(session, balance)
         return Problem(
-            denoise=from_main_memory(session, balance),
-            starts=(starts if balance is None else starts * balance).cpu(),
+            denoise=memory.denoise,
+            starts=starts.cpu() if balance is None else starts.cpu() * balance,
             fit=sizes.fit,
             flow=model.flow,
             sigma_max=first,
@@ -69,7 +74,7 @@ class Setup:
             time=rest(clocks(session.sampling)[1], first),
             batch=self.batch,
             difference=DIFFERENCES.get(model.dtype, 2e-3),
-            guidance=_added(session, balance),
+            guidance=memory.added,
             feature=_feature(session) if METHODS[self.config.method].designer else None,
             canvas=session.canvas,
             balance=balance,
@@ -87,7 +92,7 @@ class Setup:
         self.deal(session)
         problem, balance = run.problem, run.problem.balance
         states = (problem.starts, run.reference_of(torch.arange(len(problem.starts))))
-        starts, ends = (x if balance is None else x / balance.to(x.device) for x in states)
+        starts, ends = (x if balance is None else x / balance for x in states)
         return Trial(session, starts.to(session.device), torch.arange(len(starts)),
                      ends.to(session.device), self.batch, self.config.denoise)
 
@@ -119,6 +124,7 @@ class Setup:
     def extra_calls(self, session: Session) -> int:
         """Model calls spent before the search begins."""
         sized = 0 if session.canvas == PLAIN else SIZE_CALLS * SIZE_STARTS
+        sized += 2 * EVEN_STARTS * 3 * self.config.steps if self.config.reach else 0
         return sized + self.config.sizes.searched * self.painting(session)
 
     def painting(self, session: Session) -> int:
@@ -151,16 +157,43 @@ class Setup:
         return torch.randn((count, *session.latent_image.shape[1:]), generator=generator)
 
     def _balance(self, session: Session, starts: Tensor) -> Tensor | None:
-        """(1, ...) factors after which each of several media counts the same; None: only one.
-
-        A table is linear in a state, so a search in other units finds the same table.
-        """
+        """(1, ...) factors after which each of several media counts the same; None: only one."""
         if session.canvas == PLAIN:
             return None
         items = torch.arange(SIZE_STARTS)
         ends = accurate_ends(session, starts[:SIZE_STARTS], items, self.batch, SIZE_CALLS,
                              self.config.denoise)
-        return session.canvas.balance(ends)
+        return session.canvas.balance(ends).cpu()
+
+    def _evening(self, session: Session, starts: Tensor) -> Tensor | None:
+        """(S, 1, ...) factors after which starts at each scale of a CFG range err about alike,
+        else those at its upper end decide alone; None: all have one scale.
+
+        Errors grow about exponentially with the scale. How fast, is seen by how far Euler lands
+        from itself with twice the steps, from the same starts at both ends of the range.
+        """
+        if session.scales is None:
+            return None
+        scales, (low, high) = session.scales, session.scales.aminmax()
+        few = starts[:EVEN_STARTS].repeat(2, *[1] * (starts.ndim - 1))
+        session.deal(session.order[:EVEN_STARTS].repeat(2),
+                     torch.stack([low, high]).repeat_interleave(EVEN_STARTS))
+        trial = Trial(session, few, torch.arange(len(few)), few, self.batch, self.config.denoise)
+        once, twice = (trial.solver(self._euler(session, n), "").ends
+                       for n in (self.config.steps, 2 * self.config.steps))
+        self.deal(session)
+        lower, upper = distances(once, twice, session.canvas).log().mean(1).tensor_split(2)
+        growth = ((upper - lower).mean() / (high - low)).nan_to_num(0.0).clamp_min(0.0)
+        factors = (growth * (scales.mean() - scales)).exp()
+        return factors.reshape(-1, *[1] * (starts.ndim - 1)).to(starts.dtype).cpu()
+
+    def _euler(self, session: Session, steps: int) -> Solver:
+        schedules = replace(self, config=replace(self.config, steps=steps)).schedules(session)
+        return TABLEAUS["euler"](next(iter(schedules.values())), flow=is_flow(session))
+
+
+def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return one if other is None else other if one is None else one * other
 
 
 def spread(count: int) -> Tensor:
@@ -179,29 +212,30 @@ def _from(first: float, sigmas: Tensor) -> Tensor:
     return torch.cat([torch.tensor([first], dtype=torch.float64), sigmas[1:].double()])
 
 
-def from_main_memory(session: Session, balance: Tensor | None) -> RowDenoise:
+class MainMemory:
     """The model's answers to states in main memory; the device holds one batch at a time.
 
-    `balance`: factors by which the search's states are those of the model.
+    Args:
+        balance: see Problem.
     """
-    def denoise(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
-        there = session.device
-        return session.denoise(x.to(there), sigma.to(there), items).to(x.device)
 
-    def in_other_units(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
-        factors = balance.to(x.device)
-        return denoise(x / factors, sigma, items) * factors
+    def __init__(self, session: Session, balance: Tensor | None) -> None:
+        self.session, self.balance = session, balance
+        self.newest: Tensor | None = None
 
-    return denoise if balance is None else in_other_units
+    def denoise(self, x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
+        """See Problem."""
+        there, factors = self.session.device, factors_of(self.balance, items)
+        own, self.newest = x if factors is None else x / factors, factors
+        found = self.session.denoise(own.to(there), sigma.to(there), items).to(x.device)
+        return found if factors is None else found * factors
 
-
-def _added(session: Session, balance: Tensor | None) -> Callable[[], Tensor | None]:
-    """What guidance added in the newest call, in main memory and the search's units."""
-    def added() -> Tensor | None:
-        found = None if session.added is None else session.added.detach().cpu()
-        return found if found is None or balance is None else found * balance.cpu()
-
-    return added
+    def added(self) -> Tensor | None:
+        """What guidance added in the newest call, in main memory and the search's units."""
+        if self.session.added is None:
+            return None
+        found = self.session.added.detach().cpu()
+        return found if self.newest is None else found * self.newest
 
 
 def _feature(session: Session) -> Callable[[], Tensor]:

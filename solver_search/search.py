@@ -63,7 +63,9 @@ class Problem:
         guidance: (B, C, ...) what guidance added in the newest call of `denoise` (see sample), or
             None where nobody says.
         canvas: which media lie in a state; each of about the same norm (Canvas.balance).
-        balance: (1, C, ...) factors by which states are those of the model; None: they are.
+        balance: (1 or S, C, ...) factors, of all starts or of each, by which states are those of
+            the model; None: they are. Tables are linear in a state, so a search in other units
+            finds a table that holds in the model's; starts with larger units weigh more.
         told: name -> (N,) noise levels that the model is told on a schedule, where these are not
             its own.
         near: name of a schedule that is no ordinary one but a neighbour's levels.
@@ -90,14 +92,21 @@ class Problem:
         """table/schedule where it is a setting of ComfyUI's own samplers, else ""."""
         return "" if label.partition("/")[2] == self.near else label
 
-    def shown(self, x: Tensor) -> Tensor:
-        """(B, C, ...) what people look at of a state, in the model's units: the first medium."""
-        return self.canvas.parts(x if self.balance is None else x / self.balance.to(x.device))[0]
+    def shown(self, x: Tensor, items: Tensor) -> Tensor:
+        """(B, C, ...) what people look at of states of these starts, in the model's units: the
+        first medium."""
+        factors = factors_of(self.balance, items)
+        return self.canvas.parts(x if factors is None else x / factors)[0]
 
     @property
     def steps(self) -> int:
         """N, the number of model calls of the wanted solver."""
         return len(next(iter(self.schedules.values()))) - 1
+
+
+def factors_of(balance: Tensor | None, items: Tensor) -> Tensor | None:
+    """(1 or B, C, ...) a problem's `balance` for states of these starts, (B,)."""
+    return balance if balance is None or len(balance) == 1 else balance[items]
 
 
 @dataclass(frozen=True)

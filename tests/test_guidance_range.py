@@ -105,6 +105,33 @@ def test_each_start_is_sampled_at_its_own_scale(world: World, models: dict) -> N
                               atol=1e-3)
 
 
+def test_starts_of_a_range_are_searched_in_units_in_which_they_err_alike(world: World,
+                                                                         models: dict) -> None:
+    """Else those at the highest scale decide alone. The model never sees these units."""
+    config = load("solver_search.config").SearchConfig(6, "fit", "quick", 0, reach=2.0)
+    setup = load("nodes.search_setup").Setup(latent(FLOW, 4)["samples"], config)
+    facts = load("nodes.comfy_bridge.model").facts(models[FLOW])
+
+    def work(session: Any) -> Any:  # noqa: ANN401
+        problem, items = setup.problem(session, facts), torch.arange(8)
+        units, sigma = problem.balance, torch.tensor(problem.sigma_max)
+        ours = problem.denoise(problem.starts[items], sigma, items), problem.guidance()
+        model = session.denoise(problem.starts[items] / units[items], sigma, items), session.added
+        for one, other in zip(ours, model, strict=True):
+            assert torch.allclose(one, other * units[items], rtol=1e-4, atol=1e-5)
+        once, twice = (problem.starts[items] / units[items] for _ in range(2))
+        trial = load("nodes.evidence").Trial(session, once, items, twice, 4)
+        euler = [trial.solver(setup._euler(session, n), "").ends for n in (6, 12)]
+        return units.flatten(), (euler[0] - euler[1]).flatten(1).norm(dim=1), session.scales
+
+    units, errors, scales = in_session(models[FLOW], 4.0, work)
+    assert len(units) == config.sizes.searched and units.log().mean().abs() < 1e-5
+    assert units[:4].equal(units[4:8]) and (units[:4].diff() < 0).all()
+    assert scales[:4].tolist() == pytest.approx([2, 10 / 3, 14 / 3, 6])
+    apart = [float((e[3::4] / e[::4]).log().mean().exp()) for e in (errors, errors * units[:8])]
+    assert apart[0] > 10 and 0.5 < apart[1] < 2
+
+
 def test_a_search_for_a_range_is_measured_at_its_ends(
         world: World, models: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(world, monkeypatch)

@@ -36,7 +36,7 @@ class Elsewhere:
 def test_a_search_sends_each_batch_to_the_device_and_keeps_its_states_here(
         world: World) -> None:
     session = Elsewhere(torch.zeros(4, 5, dtype=torch.float64))
-    denoise = world.module("nodes.search_setup").from_main_memory(session, None)
+    denoise = world.module("nodes.search_setup").MainMemory(session, None).denoise
     run = Run(replace(problem(batch=4), denoise=denoise))
     sigmas = run.problem.schedules["even"]
     run.trace(TABLEAUS["euler"](sigmas, flow=True), keep=2)
