@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,7 @@ PICTURE_SEED = 2**20
 PART_SEED = 2**21  # between parts of the unseen seeds
 SIZE_CALLS, SIZE_STARTS = 24, 2  # of the run that tells how large each of several media is
 EVEN_STARTS = 2  # by which it is seen how errors grow over a CFG range
+GROWN = 100.0  # most that they are taken to grow
 DIFFERENCES = {torch.float16: 1e-2, torch.bfloat16: 3e-2}  # measured: smaller steps drown in noise
 
 
@@ -183,8 +185,8 @@ class Setup:
                        for n in (self.config.steps, 2 * self.config.steps))
         self.deal(session)
         lower, upper = distances(once, twice, session.canvas).log().mean(1).tensor_split(2)
-        growth = ((upper - lower).mean() / (high - low)).nan_to_num(0.0).clamp_min(0.0)
-        factors = (growth * (scales.mean() - scales)).exp()
+        grown = float((upper - lower).mean().nan_to_num(0.0, 0.0, 0.0).clamp(0, math.log(GROWN)))
+        factors = (grown * (scales.mean() - scales) / (high - low)).exp()
         return factors.reshape(-1, *[1] * (starts.ndim - 1)).to(starts.dtype).cpu()
 
     def _euler(self, session: Session, steps: int) -> Solver:
