@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 
@@ -58,7 +59,7 @@ def test_where_the_processor_computes_memory_is_what_a_call_took(comfy: ModuleTy
     def denoise(x: Tensor, sigma: Tensor, items: Tensor) -> Tensor:
         held = torch.ones(50_000_000) if len(calls) == 1 else x
         calls.append(float(held[0].sum()))
-        load("nodes.comfy_bridge.memory").threading.Event().wait(0.05)
+        time.sleep(0.05)
         return x
 
     calls: list[float] = []
@@ -66,7 +67,7 @@ def test_where_the_processor_computes_memory_is_what_a_call_took(comfy: ModuleTy
     session = SimpleNamespace(activation_bytes=1e12, device=torch.device("cpu"))
     found = load("nodes.estimate").estimated(session, problem, 1500, 2000,
                                              load("solver_search.config").METHODS["fit"])
-    assert 200e6 <= found.memory < 230e6
+    assert 200e6 <= found.memory < 230e6  # what else Python takes meanwhile
     assert "and 0.19 GB of memory beside the model" in found.text
 
 

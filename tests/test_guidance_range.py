@@ -118,7 +118,7 @@ def test_starts_of_a_range_are_searched_in_units_in_which_they_err_alike(world: 
         ours = problem.denoise(problem.starts[items], sigma, items), problem.guidance()
         model = session.denoise(problem.starts[items] / units[items], sigma, items), session.added
         for one, other in zip(ours, model, strict=True):
-            assert torch.allclose(one, other * units[items], rtol=1e-4, atol=1e-5)
+            assert torch.allclose(one, other * units[items], rtol=1e-4, atol=1e-5)  # float32
         once, twice = (problem.starts[items] / units[items] for _ in range(2))
         trial = load("nodes.evidence").Trial(session, once, items, twice, 4)
         euler = [trial.solver(setup._euler(session, n), "").ends for n in (6, 12)]
@@ -129,7 +129,7 @@ def test_starts_of_a_range_are_searched_in_units_in_which_they_err_alike(world: 
     assert units[:4].equal(units[4:8]) and (units[:4].diff() < 0).all()
     assert scales[:4].tolist() == pytest.approx([2, 10 / 3, 14 / 3, 6])
     apart = [float((e[3::4] / e[::4]).log().mean().exp()) for e in (errors, errors * units[:8])]
-    assert apart[0] > 10 and 0.5 < apart[1] < 2
+    assert apart[0] > 10 and 0.5 < apart[1] < 2  # two starts say how errors grow: about
 
 
 def test_a_search_for_a_range_is_measured_at_its_ends(

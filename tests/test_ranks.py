@@ -18,6 +18,7 @@ from solver_search.ranks import ALONE
 
 from . import ranks_child
 from .test_journal import (  # noqa: F401  fixtures
+    AGAIN,
     Calls,
     calls,
     job,
@@ -87,8 +88,9 @@ def test_measuring_is_dealt_too(tmp_path: Path, whole: list[Any], calls: Calls, 
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert first["own"] == second["own"] and first["measured"] == second["measured"]
     assert first["measured"] == alone.measured
-    assert first["asked"] + second["asked"] == pytest.approx(calls.made, rel=0.05)
-    assert second["asked"] > 0.3 * calls.made
+    begun = 2 * AGAIN  # what each process asks before its search
+    assert calls.made <= first["asked"] + second["asked"] <= calls.made + begun
+    assert second["asked"] > 0.3 * calls.made  # one of each call's three pictures
     assert first["error"] == pytest.approx(whole[0][0], rel=CLOSE)
     assert first["own"][1] == pytest.approx(whole[0][1], rel=CLOSE)
 

@@ -34,7 +34,6 @@ from .prompts import Conds, count, marked, only, rows_of
 LOADED_KEY = "solver-search-loading"
 T = TypeVar("T")
 Guider = comfy.samplers.CFGGuider
-Run = Callable[[Tensor, Tensor], Tensor]
 
 
 class Session:
@@ -152,7 +151,8 @@ class Session:
         finally:
             self.levels = None
 
-    def dealt(self, run: Run, x: Tensor, items: Tensor) -> Tensor:
+    def dealt(self, run: Callable[[Tensor, Tensor], Tensor], x: Tensor,
+              items: Tensor) -> Tensor:
         """run(x, items) -> ends, by each rank for its share of the starts.
 
         Raises:
