@@ -84,8 +84,8 @@ def subject(world: World) -> Subject:
 def job(subject: Subject, folder: Path | None, method: str = "fit", steps: tuple[int, ...] = (4,),
         **more: Any) -> Any:  # noqa: ANN401
     session, find = load("nodes.comfy_bridge.session"), load("nodes.found")
-    config = load("solver_search.config").SearchConfig(steps[0], method, "quick",
-                                                       more.pop("seed", 0))
+    config = load("solver_search.config").SearchConfig(
+        steps[0], method, "quick", more.pop("seed", 0), reach=more.pop("reach", 0.0))
     guider = session.make_guider(subject.model, subject.positive, subject.negative, 3.0)
     latent = torch.zeros(BATCH, *subject.latent.shape[1:])
     return load("nodes.search_job").Job(
@@ -160,12 +160,22 @@ def whole(subject: Subject) -> list[Any]:
         return numbers(job(subject, None).run())
 
 
-def killed(subject: Subject, calls: Calls, folder: Path, most: int) -> None:
+def killed(subject: Subject, calls: Calls, folder: Path, most: int,
+           **more: Any) -> None:  # noqa: ANN401
     """A search is killed after so many calls."""
     calls.most, calls.made = most, 0
     with pytest.raises(Killed):
-        job(subject, folder).run()
+        job(subject, folder, **more).run()
     calls.most, calls.made = float("inf"), 0
+
+
+@pytest.mark.parametrize("most", [30, 150, 400])  # while its units are found, searching, measuring
+def test_a_search_for_a_range_goes_on_in_the_same_units(subject: Subject, calls: Calls,
+                                                        tmp_path: Path, most: int) -> None:
+    alone = numbers(job(subject, None, reach=1.5).run())
+    killed(subject, calls, tmp_path, most, reach=1.5)
+    assert numbers(job(subject, tmp_path, reach=1.5).run()) == alone
+    assert not list(tmp_path.iterdir())
 
 
 def test_records_of_another_search_are_thrown_away(subject: Subject, calls: Calls, tmp_path: Path,
