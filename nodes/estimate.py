@@ -44,10 +44,11 @@ class Estimate:
     @property
     def text(self) -> str:
         """For people, before the search starts."""
+        many = "1 picture" if self.batch == 1 else f"{self.batch} pictures"
         how = ", learning by gradients" if self.gradient else ""
         return (f"about {duration(self.seconds)} and {size(self.memory)} of memory "
-                f"beside the model ({self.calls + self.proof:,} model calls at most, {self.batch} "
-                f"pictures at a time{how}){self.advice}")
+                f"beside the model ({self.calls + self.proof:,} model calls at most, {many} "
+                f"at a time{how}){self.advice}")
 
     @property
     def advice(self) -> str:
@@ -82,7 +83,8 @@ def estimated(session: Session, problem: Problem, calls: int, proof: int,
     with Held() as held:
         seconds = _seconds_each(problem, x) * (calls * method.pace + proof)
     # what ComfyUI reserves is meant for GPUs: a processor takes .4 to 1.8 times as much
-    taken = held.most if session.device.type == "cpu" else session.activation_bytes
+    taken = (held.most if session.device.type == "cpu"
+             else session.activation_bytes(problem.batch))
     return Estimate(calls, proof, seconds, problem.batch, taken + 2 * x.nbytes, method.gradient)
 
 

@@ -28,7 +28,7 @@ from ..solver_search.search import (
 )
 from ..solver_search.solver import Solver
 from .comfy_bridge.memory import is_out_of_memory
-from .comfy_bridge.model import ModelFacts, facts
+from .comfy_bridge.model import ModelFacts, facts, is_compiled
 from .comfy_bridge.prompts import count
 from .comfy_bridge.session import Guider, Session, within
 from .estimate import Estimate, estimated
@@ -246,7 +246,7 @@ class Job:
             self.warnings = [w for w in self.warnings if not w.startswith("Memory was")] + [said]
 
     def _follower(self, session: Session, neighbour: Run, steps: int) -> Run:
-        schedules = Setup(self.latent, self._config(steps)).schedules(session)
+        schedules = self._setup_for(steps).schedules(session)
         others = [n for n, near in self._order if near is not None]
         return begun_from(neighbour, schedules, share(self.config.budget, steps, others))
 
@@ -313,7 +313,10 @@ class Job:
     @property
     def _setup(self) -> Setup:
         """Starts and prompts of all members: those of the first one searched."""
-        return Setup(self.latent, self._config(self._order[0][0]))
+        return self._setup_for(self._order[0][0])
+
+    def _setup_for(self, steps: int) -> Setup:
+        return Setup(self.latent, self._config(steps), is_compiled(self.guider.model_patcher))
 
     @property
     def _prompts(self) -> int:

@@ -47,15 +47,18 @@ class Setup:
         latent: (B, C, ...) its shape is the picture size, B the pictures per model call; may be
             ComfyUI's nest of several media.
         config: what is asked for.
+        single: one picture per model call, whatever B: a compiled model is compiled anew for
+            each number of pictures, and a search has calls of all numbers up to B.
     """
 
     latent: Any
     config: SearchConfig
+    single: bool = False
 
     @property
     def batch(self) -> int:
         """Pictures per model call."""
-        return len(first_medium(self.latent))
+        return 1 if self.single else len(first_medium(self.latent))
 
     def problem(self, session: Session, model: ModelFacts) -> Problem:
         """What is searched; the prompts are dealt first."""

@@ -47,11 +47,12 @@ def test_time_is_told_for_calls_of_as_many_pictures_as_most_have(
     monkeypatch.setattr(estimate, "time", clock)
     problem = SimpleNamespace(starts=torch.zeros(12, 4), batch=batch, sigma_max=1.0,
                               denoise=clock.denoise)
-    session = SimpleNamespace(activation_bytes=1e6, device=torch.device("meta"))
+    session = SimpleNamespace(activation_bytes=lambda count: 1e6 * count,
+                              device=torch.device("meta"))
     found = estimate.estimated(session, problem, 1500, 2000,
                                load("solver_search.config").METHODS["fit"])
     assert found.seconds == pytest.approx(3500 * each)
-    assert found.batch == batch and found.memory == 1e6 + 2 * batch * 16
+    assert found.batch == batch and found.memory == (1e6 + 2 * 16) * batch
 
 
 def test_where_the_processor_computes_memory_is_what_a_call_took(comfy: ModuleType) -> None:
@@ -64,7 +65,7 @@ def test_where_the_processor_computes_memory_is_what_a_call_took(comfy: ModuleTy
 
     calls: list[float] = []
     problem = SimpleNamespace(starts=torch.zeros(12, 4), batch=8, sigma_max=1.0, denoise=denoise)
-    session = SimpleNamespace(activation_bytes=1e12, device=torch.device("cpu"))
+    session = SimpleNamespace(device=torch.device("cpu"))
     found = load("nodes.estimate").estimated(session, problem, 1500, 2000,
                                              load("solver_search.config").METHODS["fit"])
     assert 200e6 <= found.memory < 230e6  # what else Python takes meanwhile

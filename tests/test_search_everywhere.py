@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +102,31 @@ def test_a_search_for_image_to_image_begins_where_its_denoise_does(world: World,
         assert torch.isfinite(ksampler(used, None, denoise=0.4)).all()
         with pytest.raises(ValueError, match="made for the end of the way"):
             ksampler(used, None)
+
+
+def numbers_of(subject: Subject) -> tuple[set[int], Any]:
+    """How many pictures the network was given in its calls, and the estimate."""
+    seen: set[int] = set()
+
+    def watch(apply: Callable, call: dict[str, Any]) -> torch.Tensor:
+        seen.add(len(call["input"]))
+        return apply(call["input"], call["timestep"], **call["c"])
+
+    subject.model.set_model_unet_function_wrapper(watch)
+    _, _, estimate = run_job(subject)
+    return seen, estimate
+
+
+def test_a_search_and_its_proof_ask_a_compiled_model_for_one_picture_at_a_time(
+        world: World) -> None:
+    """Each further number of pictures would compile it anew. That is not done here: the matrix
+    has the compiled network itself."""
+    plain, told = numbers_of(FAMILIES["SD3"].build())
+    assert len(plain) > 1 and "2 pictures at a time" in told.text
+    with torch.compiler.set_stance("force_eager"):
+        alone, told = numbers_of(subject_with(FEATURES["torch.compile"], "SD3")())
+    assert alone == {2}  # with and without the prompt
+    assert "1 picture at a time" in told.text
 
 
 def test_memory_and_calls_are_estimated_within_a_factor_of_two(world: World,

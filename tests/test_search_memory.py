@@ -74,3 +74,10 @@ def test_half_of_the_budget_pays_for_learning_from_each_start_once(effort: str) 
         assert sizes.fit <= EFFORTS[effort].fit
         assert sizes.fit * each <= sizes.model_calls / 2 or sizes.fit <= 12
     assert SearchConfig(20, "dss", effort).sizes == EFFORTS[effort]
+
+
+def test_a_call_that_must_stay_whole_is_not_divided_where_memory_was_short(world: World) -> None:
+    room = world.module("nodes.comfy_bridge.memory").Room(2)
+    assert room.parts(4) == [slice(0, 2), slice(2, 4)]
+    room.whole = True
+    assert room.parts(4) == [slice(0, 4)]

@@ -77,7 +77,7 @@ class Room:
 
     def parts(self, count: int) -> list[slice]:
         """Rows of the calls that so many pictures take."""
-        size = max(1, min(self.most or count, count))
+        size = count if self.whole else max(1, min(self.most or count, count))
         return [slice(i, i + size) for i in range(0, count, size)]
 
     def shrink(self, count: int) -> None:

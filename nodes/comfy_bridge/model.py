@@ -10,6 +10,7 @@ import comfy.model_sampling as sampling
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
 from ...solver_search.clocks import Clock, arcsinh_clock, flow_clock, time_clock
@@ -23,6 +24,7 @@ from .identity import (
 )
 
 MODEL_SAMPLING = "model_sampling"
+COMPILED = "torch.compile"  # ComfyUI's name of the wrapper
 
 
 class UnsuitableModelError(ValueError):
@@ -142,6 +144,15 @@ def first_sigma(ms: nn.Module, denoise: float) -> float:
 def plain_schedule(ms: nn.Module, steps: int) -> Tensor:
     """ComfyUI's "simple" schedule."""
     return comfy.samplers.calculate_sigmas(ms, "simple", steps)
+
+
+def is_compiled(model: ModelPatcher) -> bool:
+    """Whether torch.compile is around the network or a part of it: by ComfyUI's own node, by
+    patches of other packs, or in place. Such code is made anew for each number of pictures."""
+    parts = [*model.model.modules(), *model.object_patches.values()]
+    return bool(model.get_wrappers(WrappersMP.APPLY_MODEL, COMPILED)) or any(
+        hasattr(part, "_torchdynamo_orig_callable") or getattr(part, "_compiled_call_impl", None)
+        for part in parts)
 
 
 def is_discrete(ms: nn.Module) -> bool:

@@ -76,11 +76,10 @@ class Session:
         """Where states live."""
         return self.latent_image.device
 
-    @property
-    def activation_bytes(self) -> float:
-        """What ComfyUI reserves beside the weights for one call with CFG."""
-        count, *shape = self.latent_image.shape
-        return float(self.wrap.inner_model.memory_required([2 * count, *shape]))
+    def activation_bytes(self, count: int) -> float:
+        """What ComfyUI reserves beside the weights for a call of so many pictures with CFG."""
+        return float(self.wrap.inner_model.memory_required([2 * count,
+                                                            *self.latent_image.shape[1:]]))
 
     def probed(self) -> Probe:
         """The features of the newest model call, watched from now on.
