@@ -92,7 +92,7 @@ def main(arguments: list[str], results: Path = RESULTS) -> None:
     parser.add_argument("--calls", nargs="+", type=int, default=[6, 8])
     parser.add_argument("--denoise", nargs="+", type=float, default=[0.3, 0.5, 0.7])
     parser.add_argument("--effort", default="standard")
-    parser.add_argument("--seeds", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=128)
     chosen = parser.parse_args(arguments)
     results.mkdir(parents=True, exist_ok=True)
     path = results / "parts.json"

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -273,7 +273,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cells(options: argparse.Namespace) -> list[Cell]:
-    every = CELLS if options.device == "cpu" else [
+    every = [replace(cell, how=how) for cell in CELLS for how in options.how] \
+        if options.device == "cpu" else [
         Cell(name, side, 1, 400, "cuda", how) for name, network in NETWORKS.items()
         for side in (network.size // 2, network.size) for how in options.how]
     chosen = [c for c in every if (not options.models or c.network in options.models)
