@@ -65,10 +65,15 @@ class Cell:
         return session.make_guider(self.model, prompts(self.model, lines),
                                    prompts(self.model, ()), self.guidance)
 
+    @property
+    def unseen_guider(self) -> Any:  # noqa: ANN401
+        """On the prompts it is measured on."""
+        return self.guider(self.prompts or held_out_prompts(self.name))
+
     def measure(self, work: Callable[[Any], T]) -> T:
         """Call `work` with a Trial on held-out seeds and prompts."""
         within = pack("nodes.comfy_bridge.session").within
-        return within(self.guider(self.prompts or held_out_prompts(self.name)), self.latent,
+        return within(self.unseen_guider, self.latent,
                       lambda session: work(self._trial(session)), seed=0)
 
     def _trial(self, session: Any) -> Any:  # noqa: ANN401

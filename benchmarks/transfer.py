@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .cells import SEED, Cell, load_found
-from .loading import LATENTS, held_out_prompts, load_model, pack
+from .loading import LATENTS, load_model, pack
 from .quality import RESULTS
 
 SEEDS, CALLS, CFG = 128, (6, 8), 3.0
@@ -82,7 +82,7 @@ def rows(place: Place) -> Iterator[Row]:
     """All solvers at one place."""
     model = place.change(load_model(place.model))
     cell = Cell(place.model, model, CFG, SEEDS)
-    latent, guider = torch.zeros(cell.batch, *place.size), cell.guider(held_out_prompts(cell.name))
+    latent = torch.zeros(cell.batch, *place.size)
 
     def work(session: Any) -> list[Row]:  # noqa: ANN401
         generator = torch.Generator().manual_seed(SEED + 2)
@@ -91,8 +91,7 @@ def rows(place: Place) -> Iterator[Row]:
                                                   cell.batch)
         return [row for calls in CALLS for row in _measured(trial, place, cell, calls)]
 
-    yield from pack("nodes.comfy_bridge.session").within(guider, latent, work,
-                                                         seed=0)
+    yield from pack("nodes.comfy_bridge.session").within(cell.unseen_guider, latent, work, seed=0)
 
 
 def _measured(trial: Any, place: Place, cell: Cell, calls: int) -> Iterator[Row]:  # noqa: ANN401

@@ -273,10 +273,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cells(options: argparse.Namespace) -> list[Cell]:
-    every = [replace(cell, how=how) for cell in CELLS for how in options.how] \
-        if options.device == "cpu" else [
-        Cell(name, side, 1, 400, "cuda", how) for name, network in NETWORKS.items()
-        for side in (network.size // 2, network.size) for how in options.how]
+    cells = CELLS if options.device == "cpu" else [
+        Cell(name, side, 1, 400, "cuda") for name, network in NETWORKS.items()
+        for side in (network.size // 2, network.size)]
+    every = [replace(cell, how=how) for cell in cells for how in options.how]
     chosen = [c for c in every if (not options.models or c.network in options.models)
               and (not options.sides or c.side in options.sides)]
     return [Cell(**asdict(c) | {"calls": options.calls or c.calls}) for c in chosen]

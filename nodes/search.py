@@ -284,7 +284,7 @@ def _inputs() -> list[io.Input]:
     return [
         io.Latent.Input("latent", tooltip="Its size is the picture size to search for; its batch "
                         "is how many pictures the model works on at once. 4 to 16 is faster if "
-                        "memory allows."),
+                        "memory allows. A compiled model always gets one."),
         io.MultiType.Input(io.String.Input(
             "steps", default="6", tooltip="How many steps the fast sampler shall take: 5 to 10 is "
             "where ordinary samplers blur or break. Several with commas, such as 5, 6, 8, 10, "
