@@ -29,6 +29,7 @@ from torch import Tensor
 from ..begin import from_solver
 from ..designer import bend, deviations, inputs, new_designer
 from ..forms import from_denoised_rows
+from ..gradient import edits_allowed
 from ..parameters import Parameters, Space, to_solver
 from ..part import step_rows
 from ..records import Values
@@ -146,7 +147,7 @@ def _set_gradients(run: Run, learner: Learner, items: Tensor, settings: DlmsSett
         for tensor in tensors.values():
             tensor.grad = None
         if len(own):
-            with torch.autograd.graph.allow_mutation_on_saved_tensors():  # as Flux edits its own
+            with edits_allowed():
                 accumulate(run, learner, own, settings, iteration=iteration)
 
     def made() -> Values:
