@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .page import FrontEnd
+from .page import LONG, FrontEnd
 from .workflows import WRONG_KIND, searching, with_preset
 
 DEMO = "solver-search-demo"
@@ -122,8 +122,8 @@ def test_words_people_search_by_find_our_templates(front: FrontEnd) -> None:
     dialog.get_by_text("Solver Search demo", exact=True).wait_for()  # after ComfyUI's own
     for word in ("sampler", "solver", "few steps"):  # found first, so that they are in the page
         box.fill(word)
-        front.page.locator(", ".join(f"[data-testid='template-workflow-{name}']"
-                                     for name in names)).first.wait_for()
+        front.page.locator(", ".join(f"[data-testid='template-workflow-{name}']" for name in names)
+                           ).first.wait_for(timeout=LONG * 1000)  # the first one took 35 s
 
 
 def test_every_node_has_a_help_page_and_the_panel_shows_it(front: FrontEnd) -> None:
