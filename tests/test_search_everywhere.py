@@ -24,14 +24,18 @@ SMALL = {"fit": 4, "held_out": 2, "model_calls": 300, "teacher_calls": 12, "scre
 
 @pytest.fixture(autouse=True)
 def small(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches of 300 model calls at most, evidence on three seeds and at one more CFG scale."""
+    """Searches of 300 model calls at most, evidence on three seeds, against the better two
+    built-in settings, and at one more CFG scale."""
     for config in (world.module("solver_search.config"), load("solver_search.config")):
         monkeypatch.setitem(config.EFFORTS, "quick", config.Effort(**SMALL))
     for module in (world.module("nodes.evidence"), load("nodes.evidence"),
                    world.module("nodes.proof"), load("nodes.proof")):
         monkeypatch.setattr(module, "POPULAR_SAMPLERS", ("euler",))
     for proof in (world.module("nodes.proof"), load("nodes.proof")):
-        monkeypatch.setitem(proof.EXTENTS, "quick", replace(proof.EXTENTS["quick"], reference=16))
+        extent = proof.EXTENTS["quick"]
+        monkeypatch.setitem(proof.EXTENTS, "quick", replace(
+            extent, reference=12, rounds=replace(extent.rounds, stages=((1, 2), (2, 2)),
+                                                 schedules=2)))
     for guidance in (world.module("nodes.guidance"), load("nodes.guidance")):
         monkeypatch.setitem(guidance.RANGES, "quick", replace(
             guidance.RANGES["quick"], around=(1.5,), calls=20))
