@@ -111,13 +111,17 @@ class Cell:
         if on_gpu():  # CUDA cannot be used after a fork
             self._search(*arguments)
         else:
-            child = multiprocessing.get_context("fork").Process(target=self._search,
+            child = multiprocessing.get_context("fork").Process(target=self._forked,
                                                                 args=arguments)
             child.start()
             child.join()
         if not path.exists():
             raise RuntimeError(f"{method}:{effort} found no solver")
         return load_found(path)
+
+    def _forked(self, *arguments: Any) -> None:  # noqa: ANN401
+        torch.set_num_threads(1)  # a fork has none of its parent's, and would wait for them
+        self._search(*arguments)
 
     def _search(self, calls: int, method: str, effort: str, denoise: float, path: Path) -> None:
         before, begun = resident_bytes(), time.perf_counter()
