@@ -38,9 +38,10 @@ class _CopyBeforeEdit(TorchDispatchMode):
         self.saved: dict[int, WeakSet[_Saved]] = {}
 
     def pack(self, tensor: Tensor) -> _Saved:
-        """What autograd keeps in a tensor's place."""
-        saved = _Saved(tensor)
-        self.saved.setdefault(_storage(tensor), WeakSet()).add(saved)
+        """What autograd keeps in a tensor's place; the same for each operation that saves it."""
+        listed = self.saved.setdefault(_storage(tensor), WeakSet())
+        saved = next((known for known in listed if known.tensor is tensor), None) or _Saved(tensor)
+        listed.add(saved)
         return saved
 
     def __torch_dispatch__(self, func: Callable, types: object, args: tuple[Any, ...] = (),
