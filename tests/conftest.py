@@ -20,7 +20,9 @@ from .graphs import as_a_node, said, subject  # noqa: F401  fixtures
 from .world import models, world  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
-BROWSER = ROOT / "tests" / "browser"
+# What takes longest comes first, or one process ends long after the others.
+FIRST = ("browser", "test_search_everywhere.py", "test_matrix.py", "test_headless_many.py",
+         "test_faults.py")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,8 +34,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser's tests first: side by side with others they are what takes longest."""
-    items.sort(key=lambda item: BROWSER not in item.path.parents)
+    """Files in the order in which they are dealt to processes."""
+    items.sort(key=lambda item: _place(item.path))
+
+
+def _place(path: Path) -> int:
+    """Of a test's file or folder among FIRST; behind them for all others."""
+    parts = path.relative_to(ROOT / "tests").parts
+    return next((n for n, name in enumerate(FIRST) if name == parts[0]), len(FIRST))
 
 
 def comfyui_path() -> Path | None:

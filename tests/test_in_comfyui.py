@@ -289,7 +289,9 @@ def test_smooth_time_keeps_the_models_own_times(world: World, models: dict) -> N
     assert ms.timestep(torch.tensor([2.0])).dtype == torch.int64
 
 
-def test_a_search_on_a_discrete_model_works(world: World, models: dict) -> None:
+def test_a_search_on_a_discrete_model_works(world: World, models: dict,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(world, monkeypatch)
     found = search(world, models[EPS], EPS, name="eps", latent=latent(EPS, 4), cfg=1.0).args[0]
     assert (found.info.prediction, found.info.shift) == ("eps", None)
     assert float(found.solver.sigmas[0]) == pytest.approx(14.6146, rel=1e-4)
