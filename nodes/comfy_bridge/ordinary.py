@@ -23,7 +23,9 @@ from .session import Session
 
 log = logging.getLogger("solver-search")
 SHIFTS = (1.0, 3.0)
-POPULAR_SAMPLERS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc_bh2", "deis", "ipndm_v")
+# What people use, and what is best somewhere (docs/decisions/evidence.md).
+POPULAR_SAMPLERS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc_bh2", "deis", "ipndm_v",
+                    "ipndm", "lms", "gradient_estimation")
 
 
 @dataclass(frozen=True)
