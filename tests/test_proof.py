@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .matrix.families import FAMILIES
 from .pack import load, preset_of
-from .world import World
+from .world import CHANNELS, EPS, FLOW, World, prompt
 
 SIGMAS = {"poor": [1, 0.97, 0.94, 0.91, 0], "good": [1, 0.8, 0.55, 0.25, 0]}
 
@@ -234,3 +234,35 @@ def test_four_members_cost_at_most_twice_one(world: World, family: str, effort: 
     whole = shared.whole_budget(request.budget, 4).model_calls
     assert one < four
     assert whole + four <= 2 * (request.budget.model_calls + one)
+
+
+# In float32: what tests/test_tableaus.py says of ComfyUI's deis and UniPC, which CFG 7 and the
+# network enlarge (found 2e-4; UniPC on the flow model 1.4e-3).
+LANDS = {"uni_pc_bh2": 3e-3}
+
+
+@pytest.mark.parametrize("name", [EPS, FLOW])
+def test_every_sampler_of_the_contest_can_be_handed_out(world: World, models: dict,
+                                                        name: str) -> None:
+    """Its table lands where ComfyUI's sampler does, on a real network at CFG 7."""
+    proof, evidence, ordinary, sessions, model = (
+        world.module(f"nodes.{part}") for part in (
+            "proof", "evidence", "comfy_bridge.ordinary", "comfy_bridge.session",
+            "comfy_bridge.model"))
+    noise = torch.randn(1, CHANNELS[name], 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def misses(session: Any) -> dict[str, float]:  # noqa: ANN401
+        starts, flow = session.starts(noise), evidence.is_flow(session)
+        trial = evidence.Trial(session, starts, torch.arange(1), starts, batch=1)
+        first, found = model.first_sigma(session.sampling, 1.0), {}
+        for setting in ordinary.settings(session.sampling, 5, ordinary.POPULAR_SAMPLERS, 1.0):
+            if setting.scheduler.split("@")[0] in ("karras", "simple"):
+                table = trial.solver(proof.table_of(setting, first, flow=flow), "table")
+                miss = session.errors(table.ends, trial.setting(setting, 5).ends)
+                found[setting.sampler] = max(found.get(setting.sampler, 0.0), float(miss))
+        return found
+
+    guider = sessions.make_guider(models[name], prompt(name, "cat, night"), prompt(name), 7.0)
+    found = sessions.within(guider, noise, misses, seed=0)
+    assert found.keys() == set(ordinary.POPULAR_SAMPLERS)
+    assert all(miss < LANDS.get(sampler, 5e-4) for sampler, miss in found.items()), found
