@@ -82,7 +82,7 @@ class Installer:
 
     def _install(self, tick: Tick, *words: str | Path) -> None:
         remove_half_installed(VENV)
-        self._pip(tick, "install", "-c", CONSTRAINTS, *words)
+        self._pip(tick, "install", "--no-compile", "-c", CONSTRAINTS, *words)
 
     def _pip(self, tick: Tick, command: str, *words: str | Path) -> None:
         quiet = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off")
