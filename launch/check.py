@@ -2,10 +2,9 @@
 
     python run.py test [-n PROCESSES] [--newest-front-end] [arguments of pytest]
 
-Tests run in one process more than there are cores (a fifth of their time they wait for servers and
-browsers), as far as memory allows, at most four; with -n 0 in this one, as debuggers need it.
-With --newest-front-end the tests in a browser (tests/browser) use the newest release of ComfyUI's
-front end on PyPI instead of the installed one.
+Tests run in as many processes as cores and memory allow, at most four; with -n 0 in this one, as
+debuggers need it. With --newest-front-end the tests in a browser (tests/browser) use the newest
+release of ComfyUI's front end on PyPI instead of the installed one.
 """
 
 from __future__ import annotations
@@ -55,10 +54,10 @@ def side_by_side() -> list[str]:
 
 
 def processes() -> int:
-    """How many processes keep the cores busy and have memory of their own."""
+    """How many processes have a core and memory of their own."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     room = psutil.virtual_memory().available // EACH
-    return max(1, min((cores or 1) + 1, room, MOST))
+    return max(1, min(cores or 1, room, MOST))
 
 
 def ruff_command() -> list[str]:
