@@ -82,6 +82,7 @@ class Installer:
 
     def _install(self, tick: Tick, *words: str | Path) -> None:
         remove_half_installed(VENV)
+        # Python compiles what is imported; all 17,000 files take two fifths of a set-up.
         self._pip(tick, "install", "--no-compile", "-c", CONSTRAINTS, *words)
 
     def _pip(self, tick: Tick, command: str, *words: str | Path) -> None:
